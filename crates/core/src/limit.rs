@@ -1,0 +1,199 @@
+//! Rates: how many sends or checks somebody may have in a window, as GCRA (one timestamp for each key).
+//!
+//! The Generic Cell Rate Algorithm keeps the *theoretical arrival time* (TAT): the instant at which everything used so far would
+//! have been earned back. A request is allowed while the TAT after it lies no more than one window ahead. So a quota may be used
+//! at once, and comes back evenly, one every `window / quota`.
+
+use std::time::Duration;
+
+use crate::destination::Destination;
+use crate::id::ApplicationName;
+use crate::time::Timestamp;
+
+/// Whom a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Per {
+    /// One destination of one application (an email's mailbox, whatever its tag).
+    Destination,
+    /// One end user's address of one application; an IPv6 /64 is one.
+    Client,
+    /// One block of 10,000 numbers, or one mail domain, of one application.
+    Prefix,
+    /// One country of one application.
+    Country,
+    /// One application.
+    Application,
+}
+
+impl Per {
+    /// Every row, in the order in which limits are reported when several are reached.
+    pub const ALL: [Self; 5] = [Self::Destination, Self::Client, Self::Prefix, Self::Country, Self::Application];
+
+    /// The name in the configuration, and in the `limit` member of a problem.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Destination => "destination",
+            Self::Client => "client",
+            Self::Prefix => "prefix",
+            Self::Country => "country",
+            Self::Application => "application",
+        }
+    }
+}
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Of {
+    /// Messages sent, first ones and repeated ones alike.
+    Sends,
+    /// Codes offered, right and wrong ones alike.
+    Checks,
+}
+
+/// One row of the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitRule {
+    /// Whom it counts.
+    pub per: Per,
+    /// What it counts.
+    pub of: Of,
+    /// How many in a window.
+    pub quota: u32,
+    /// The window.
+    pub window: Duration,
+}
+
+/// Names one counter in the store. Readable, so that an operator can see what is limited.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LimitKey(pub String);
+
+/// The theoretical arrival time of one counter, in microseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tat(pub i64);
+
+/// What a limit says about one more request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Allowed; the counter would then stand here.
+    Allowed {
+        /// The counter after this request.
+        tat: Tat,
+        /// How many more would be allowed at once.
+        remaining: u32,
+    },
+    /// Refused until then.
+    Refused {
+        /// How long to wait; never more than the window.
+        retry_after: Duration,
+    },
+}
+
+impl LimitRule {
+    /// The limits of an application that configures none (API.md section 6).
+    #[must_use]
+    pub fn defaults() -> Vec<Self> {
+        const HOUR: u64 = 60 * 60;
+        let row = |per, of, quota, secs| Self { per, of, quota, window: Duration::from_secs(secs) };
+        vec![
+            row(Per::Destination, Of::Sends, 5, 10 * 60),
+            row(Per::Destination, Of::Sends, 10, 24 * HOUR),
+            row(Per::Client, Of::Sends, 20, HOUR),
+            row(Per::Client, Of::Checks, 60, HOUR),
+        ]
+    }
+
+    /// The counter that this row uses for a request; `None` if the request has nothing for it to count (no client stated, no country known).
+    #[must_use]
+    pub fn key(&self, application: &ApplicationName, to: &Destination, client: Option<&str>) -> Option<LimitKey> {
+        let of = match self.of {
+            Of::Sends => "sends",
+            Of::Checks => "checks",
+        };
+        let whom = match self.per {
+            Per::Destination => to.budget_key(),
+            Per::Client => client?.to_owned(),
+            Per::Prefix => to.prefix().to_owned(),
+            Per::Country => to.country()?.to_string(),
+            Per::Application => String::new(),
+        };
+        // The destination stands before the window, so that the rows of one destination are neighbours in an ordered store.
+        Some(LimitKey(format!("{application}/{}/{whom}/{of}/{}", self.per.as_str(), self.window.as_secs())))
+    }
+
+    /// Whether one more is allowed at `now`.
+    #[must_use]
+    pub fn check(&self, stored: Option<Tat>, now: Timestamp) -> Verdict {
+        let now = now.as_millis().saturating_mul(1000);
+        let window = i64::try_from(self.window.as_micros()).unwrap_or(i64::MAX).max(1);
+        let interval = (window / i64::from(self.quota.max(1))).max(1);
+        // A clock that was ahead and has been set right must not lock anybody out for longer than a window.
+        let full = now.saturating_add(window);
+        let tat = stored.map_or(now, |tat| tat.0.clamp(now, full)).saturating_add(interval);
+        if self.quota == 0 || tat > full {
+            return Verdict::Refused {
+                retry_after: Duration::from_micros(
+                    u64::try_from(tat.saturating_sub(full).clamp(1, window)).unwrap_or(1),
+                ),
+            };
+        }
+        Verdict::Allowed { tat: Tat(tat), remaining: u32::try_from((full - tat) / interval).unwrap_or(0) }
+    }
+}
+
+impl Tat {
+    /// When the counter is as good as new and may be forgotten.
+    #[must_use]
+    pub const fn forgettable_at(self) -> Timestamp {
+        Timestamp::from_millis(self.0 / 1000 + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(quota: u32, secs: u64) -> LimitRule {
+        LimitRule { per: Per::Destination, of: Of::Sends, quota, window: Duration::from_secs(secs) }
+    }
+
+    /// Uses a rule until it refuses; how many were allowed and how long to wait.
+    fn use_up(rule: LimitRule, mut tat: Option<Tat>, now: Timestamp) -> (u32, Duration, Option<Tat>) {
+        let mut allowed = 0;
+        loop {
+            match rule.check(tat, now) {
+                Verdict::Allowed { tat: next, .. } => (tat, allowed) = (Some(next), allowed + 1),
+                Verdict::Refused { retry_after } => return (allowed, retry_after, tat),
+            }
+        }
+    }
+
+    #[test]
+    fn a_quota_can_be_used_at_once_and_not_exceeded() {
+        for (quota, secs) in [(1, 1), (3, 600), (5, 600), (7, 600), (10, 86_400), (60, 3600)] {
+            let (allowed, wait, _) = use_up(rule(quota, secs), None, Timestamp::from_millis(1_000_000));
+            assert_eq!(allowed, quota);
+            assert!(wait <= Duration::from_secs(secs).div_f64(f64::from(quota)) + Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn bug_a14_retry_after_is_exact_and_within_the_window() {
+        let (rule, start) = (rule(5, 600), Timestamp::from_millis(1_700_000_000_000));
+        let (_, wait, tat) = use_up(rule, None, start);
+        assert!(wait <= rule.window);
+        assert!(matches!(rule.check(tat, start + wait - Duration::from_secs(1)), Verdict::Refused { .. }));
+        assert!(matches!(rule.check(tat, start + wait), Verdict::Allowed { .. }));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_locks_nobody_out() {
+        let rule = rule(5, 600);
+        let ahead = Timestamp::from_millis(4_000_000_000_000);
+        let (_, _, tat) = use_up(rule, None, ahead);
+        let Verdict::Refused { retry_after } = rule.check(tat, Timestamp::from_millis(1_700_000_000_000)) else {
+            return assert_eq!(rule.quota, 0, "a full counter refuses");
+        };
+        assert!(retry_after <= rule.window);
+    }
+}

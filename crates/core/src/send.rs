@@ -1,0 +1,464 @@
+//! A code is sent: begin a verification, send it again, or refuse. And its opposite, calling one off.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::channel::Channel;
+use crate::code::{Binding, Code, CodeSource, KeyRing};
+use crate::decision::{Chance, Changes, Decision, GuessKey, Lookup, Reads, Snapshot, Write};
+use crate::destination::{Destination, InvalidDestination, NumberType};
+use crate::event::{Event, EventKind};
+use crate::id::{Purpose, VerificationId};
+use crate::limit::{LimitKey, Of, Tat, Verdict};
+use crate::policy::{Application, Policy};
+use crate::refusal::{Limit, Refusal};
+use crate::route;
+use crate::time::Timestamp;
+use crate::verification::{Delivery, DeliveryStatus, Status, Verification};
+
+/// Asks for a message to be sent.
+#[derive(Debug)]
+pub struct Send {
+    /// Whose rules hold.
+    pub application: Arc<Application>,
+    /// The keys that codes are made with.
+    pub keys: Arc<KeyRing>,
+    /// What to send.
+    pub what: What,
+    /// The channel asked for; else that of the pending verification, else the destination's own.
+    pub channel: Option<Channel>,
+    /// The end user's address, for the limits that count it.
+    pub client: Option<String>,
+    /// Whether this process can carry the message at once. If not, it waits in the outbox for whoever can.
+    pub carry_now: bool,
+    /// Random bytes. The same ones for the same idempotency key, so that a send is known again after a crash.
+    pub chance: Chance,
+    /// The instant.
+    pub now: Timestamp,
+}
+
+/// What to send.
+#[derive(Debug)]
+pub enum What {
+    /// Begin a verification, or send the pending one of this destination and purpose again.
+    Begin(Box<Begin>),
+    /// Send this verification again.
+    Again(VerificationId),
+}
+
+/// What a new verification is to be. Everything here is ignored but the template and the code when one is pending already.
+pub struct Begin {
+    /// To whom.
+    pub to: Destination,
+    /// What for.
+    pub purpose: Purpose,
+    /// BCP 47 tag of the language wanted.
+    pub locale: Option<String>,
+    /// Digits wanted; the policy's number if not said, more if the destination is being guessed at.
+    pub code_length: Option<u8>,
+    /// Life wanted; the policy's if not said.
+    pub ttl: Option<Duration>,
+    /// The template wanted.
+    pub template: Option<String>,
+    /// A code chosen by the caller, where the policy allows it.
+    pub custom_code: Option<Code>,
+    /// The application's own notes.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Begin {
+    /// A verification of `to` as the policy has it.
+    #[must_use]
+    pub fn new(to: Destination) -> Self {
+        Self {
+            to,
+            purpose: Purpose::default(),
+            locale: None,
+            code_length: None,
+            ttl: None,
+            template: None,
+            custom_code: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Begin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Begin").field("to", &self.to).field("purpose", &self.purpose).finish_non_exhaustive()
+    }
+}
+
+/// A message is on its way to the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The verification as it now stands.
+    pub verification: Verification,
+    /// Its deliveries, the new one last.
+    pub deliveries: Vec<Delivery>,
+    /// Whether the verification was begun by this send.
+    pub begun: bool,
+    /// The delivery to carry now; `None` if somebody else will, or already did.
+    pub carry: Option<Delivery>,
+}
+
+impl Decision for Send {
+    type Answer = Result<Sent, Refusal>;
+
+    fn lookup(&self) -> Lookup {
+        let application = self.application.name.clone();
+        match &self.what {
+            What::Begin(begin) => Lookup::Latest { application, to: begin.to.clone(), purpose: begin.purpose.clone() },
+            What::Again(id) => Lookup::ById { application, id: *id },
+        }
+    }
+
+    fn reads(&self, verification: Option<&Verification>) -> Reads {
+        let Some(to) = self.destination(verification) else { return Reads::default() };
+        Reads {
+            limits: limit_keys(&self.application, to, self.client.as_deref(), Of::Sends),
+            guesses: Some(GuessKey::new(&self.application.name, to)),
+            deliveries: true,
+        }
+    }
+
+    fn decide(&self, snapshot: &Snapshot) -> (Changes, Self::Answer) {
+        let pending = snapshot.verification.as_ref().filter(|found| found.is_pending_at(self.now));
+        if let Some(sent) = self.already_sent(snapshot) {
+            return (Changes::default(), Ok(sent));
+        }
+        match self.try_send(snapshot, pending) {
+            Ok((changes, sent)) => (changes, Ok(sent)),
+            Err(refusal) => (Changes::default(), Err(refusal)),
+        }
+    }
+}
+
+impl Send {
+    fn destination<'a>(&'a self, verification: Option<&'a Verification>) -> Option<&'a Destination> {
+        match &self.what {
+            What::Begin(begin) => Some(&begin.to),
+            What::Again(_) => verification.map(|found| &found.to),
+        }
+    }
+
+    /// The same idempotency key after a crash: the delivery that it made is there, so the message is not sent again.
+    fn already_sent(&self, snapshot: &Snapshot) -> Option<Sent> {
+        let verification = snapshot.verification.clone()?;
+        let made = snapshot.deliveries.iter().find(|delivery| delivery.id == self.chance.delivery)?;
+        Some(Sent { begun: made.send == 1, verification, deliveries: snapshot.deliveries.clone(), carry: None })
+    }
+
+    fn try_send(&self, snapshot: &Snapshot, pending: Option<&Verification>) -> Result<(Changes, Sent), Refusal> {
+        let found = snapshot.verification.as_ref();
+        let mut refusals = Vec::new();
+        let to = match (&self.what, found) {
+            (What::Again(_), None) => return Err(Refusal::NotFound),
+            (What::Again(_), Some(found)) => {
+                if pending.is_none() {
+                    refusals.push(Refusal::NotPending { status: found.status_at(self.now) });
+                }
+                &found.to
+            }
+            (What::Begin(begin), _) => {
+                refusals.extend(self.refuse_begin(begin, pending));
+                &begin.to
+            }
+        };
+        let channel = self.channel.or(pending.map(|found| found.channel)).unwrap_or_else(|| Channel::default_for(to));
+        refusals.extend(refuse_destination(&self.application, to, channel));
+        refusals.extend(pending.and_then(|found| refuse_resend(found, &self.application.policy, self.now)));
+        let keys = limit_keys(&self.application, to, self.client.as_deref(), Of::Sends);
+        let charged =
+            charge(&self.application, to, self.client.as_deref(), Of::Sends, &keys, &snapshot.limits, self.now);
+        let charged = charged.unwrap_or_else(|limits| {
+            refusals.extend(limits);
+            Vec::new()
+        });
+        if let Some(refusal) = Refusal::first(refusals) {
+            return Err(refusal);
+        }
+        let begun = pending.is_none();
+        let verification = match (pending, &self.what) {
+            (Some(found), _) => self.again(found, channel),
+            (None, What::Begin(begin)) => self.begin(begin, channel, snapshot),
+            (None, What::Again(_)) => return Err(Refusal::NotFound),
+        };
+        Ok(self.commit(verification, begun, snapshot, charged))
+    }
+
+    fn refuse_begin(&self, begin: &Begin, pending: Option<&Verification>) -> Vec<Refusal> {
+        let policy = &self.application.policy;
+        let mut refusals = Vec::new();
+        let mut invalid =
+            |param, detail: &str| refusals.push(Refusal::InvalidRequest { param, detail: detail.to_owned() });
+        if policy.purposes.as_ref().is_some_and(|purposes| !purposes.contains(&begin.purpose)) {
+            invalid("purpose", "not one of policy.purposes");
+        }
+        if begin.code_length.is_some_and(|length| !crate::code::LENGTHS.contains(&length)) {
+            invalid("code_length", "must be 4 to 10");
+        }
+        if begin.ttl.is_some_and(|ttl| !(Policy::MIN_TTL..=Policy::MAX_TTL).contains(&ttl)) {
+            invalid("ttl", "must be 30 to 86400 seconds");
+        }
+        if begin.template.as_deref().is_some_and(|name| !self.application.templates.has(name)) {
+            invalid("template", "no template of this name is configured");
+        }
+        if let Some(code) = &begin.custom_code {
+            if !policy.allow_custom_code {
+                invalid("custom_code", "policy.allow_custom_code is off");
+            } else if pending.is_some_and(|found| !self.is_code_of(found, code)) {
+                invalid("custom_code", "the pending verification has another code; cancel it first");
+            }
+        }
+        refusals
+    }
+
+    fn is_code_of(&self, found: &Verification, code: &Code) -> bool {
+        self.keys.matches(&found.code, found.binding(), found.code_length, code).unwrap_or(false)
+    }
+
+    fn begin(&self, begin: &Begin, channel: Channel, snapshot: &Snapshot) -> Verification {
+        let policy = &self.application.policy;
+        let id = self.chance.verification;
+        let binding = Binding {
+            verification: id.as_bytes(),
+            application: self.application.name.as_str(),
+            destination: begin.to.reveal(),
+            purpose: begin.purpose.as_str(),
+        };
+        let chosen = begin.custom_code.as_ref().or_else(|| self.application.test_code(&begin.to));
+        let (code, code_length) = match chosen {
+            Some(chosen) => (self.keys.keep(chosen, binding, self.chance.nonce), chosen.length()),
+            None => (
+                CodeSource::Derived { key: self.keys.active().clone() },
+                self.code_length(begin, snapshot.guesses.total(self.now)),
+            ),
+        };
+        Verification {
+            id,
+            application: self.application.name.clone(),
+            to: begin.to.clone(),
+            purpose: begin.purpose.clone(),
+            channel,
+            status: Status::Pending,
+            created_at: self.now,
+            expires_at: self.now + begin.ttl.unwrap_or(policy.ttl),
+            finished_at: None,
+            code_length,
+            code,
+            sends: 1,
+            max_sends: policy.max_sends,
+            resend_at: self.now + policy.resend_after,
+            wrong_by_id: 0,
+            wrong_by_destination: 0,
+            max_checks: policy.max_checks,
+            locale: begin.locale.clone(),
+            template: begin.template.clone(),
+            metadata: begin.metadata.clone(),
+        }
+    }
+
+    /// A destination that is being guessed at gets longer codes, so that its safety does not rest on locking its owner out.
+    fn code_length(&self, begin: &Begin, wrong_today: u32) -> u8 {
+        let policy = &self.application.policy;
+        let wanted = begin.code_length.unwrap_or(policy.code_length);
+        if wrong_today >= policy.hardened_after { wanted.max(policy.hardened_length) } else { wanted }
+    }
+
+    fn again(&self, found: &Verification, channel: Channel) -> Verification {
+        let mut next = found.clone();
+        next.sends += 1;
+        next.channel = channel;
+        next.resend_at = self.now + self.application.policy.resend_after;
+        if let What::Begin(begin) = &self.what
+            && begin.template.is_some()
+        {
+            next.template.clone_from(&begin.template);
+        }
+        next
+    }
+
+    fn commit(
+        &self,
+        verification: Verification,
+        begun: bool,
+        snapshot: &Snapshot,
+        limits: Vec<(LimitKey, Tat)>,
+    ) -> (Changes, Sent) {
+        let delivery = self.delivery(&verification, snapshot);
+        let mut deliveries = if begun { Vec::new() } else { snapshot.deliveries.clone() };
+        deliveries.push(delivery.clone());
+        let events =
+            if begun { vec![event(EventKind::VerificationCreated, &verification, self.now)] } else { Vec::new() };
+        let write = if begun { Write::Insert } else { Write::Update };
+        let changes = Changes {
+            verification: Some(write(verification.clone())),
+            deliveries: vec![Write::Insert(delivery.clone())],
+            limits,
+            events,
+            ..Changes::default()
+        };
+        (changes, Sent { verification, deliveries, begun, carry: self.carry_now.then_some(delivery) })
+    }
+
+    fn delivery(&self, verification: &Verification, snapshot: &Snapshot) -> Delivery {
+        let providers = route::candidates(&self.application.routes, verification.channel, verification.to.country());
+        let number = if verification.sends == 1 { 1 } else { snapshot.deliveries.len() as u32 + 1 };
+        Delivery {
+            id: self.chance.delivery,
+            verification: verification.id,
+            number,
+            send: verification.sends,
+            channel: verification.channel,
+            provider: providers.first().cloned().unwrap_or_default(),
+            status: DeliveryStatus::Queued,
+            queued_at: self.now,
+            at: self.now,
+            error: None,
+            message_id: None,
+            due_at: self.now,
+            lease_until: if self.carry_now { self.now + self.application.delivery.lease() } else { self.now },
+            claims: u32::from(self.carry_now),
+        }
+    }
+}
+
+/// What no waiting mends about a destination: refused before any provider is asked.
+fn refuse_destination(application: &Application, to: &Destination, channel: Channel) -> Vec<Refusal> {
+    let policy = &application.policy;
+    let mut refusals = Vec::new();
+    let walled = to.number_type() == Some(NumberType::FixedLine) && channel != Channel::Voice;
+    if !channel.reaches(to) || walled {
+        refusals.push(Refusal::InvalidDestination(InvalidDestination::Channel));
+    }
+    if matches!(to, Destination::Phone(_)) && !policy.allowed_countries.contains(to.country()) {
+        refusals.push(Refusal::CountryBlocked);
+    }
+    if to.number_type().is_some_and(|kind| policy.blocked_number_types.contains(&kind)) {
+        refusals.push(Refusal::NumberTypeBlocked);
+    }
+    if route::candidates(&application.routes, channel, to.country()).is_empty() {
+        refusals.push(Refusal::UnsupportedChannel);
+    }
+    refusals
+}
+
+fn refuse_resend(found: &Verification, policy: &Policy, now: Timestamp) -> Option<Refusal> {
+    if found.sends_left() == 0 {
+        return Some(Refusal::MaxSendsReached { retry_after: found.expires_at.after(now) });
+    }
+    // Bounded by the pause itself: a clock that was ahead must not stretch it.
+    let retry_after = found.resend_at.after(now).min(policy.resend_after);
+    (!retry_after.is_zero()).then_some(Refusal::ResendTooSoon { retry_after, pause: policy.resend_after })
+}
+
+/// The counters that a request of this application is counted by.
+pub(crate) fn limit_keys(application: &Application, to: &Destination, client: Option<&str>, of: Of) -> Vec<LimitKey> {
+    application
+        .limits
+        .iter()
+        .filter(|rule| rule.of == of)
+        .filter_map(|rule| rule.key(&application.name, to, client))
+        .collect()
+}
+
+/// Charges every limit, or none: all counters as they would stand, or the refusals.
+pub(crate) fn charge(
+    application: &Application,
+    to: &Destination,
+    client: Option<&str>,
+    of: Of,
+    keys: &[LimitKey],
+    stored: &[Option<Tat>],
+    now: Timestamp,
+) -> Result<Vec<(LimitKey, Tat)>, Vec<Refusal>> {
+    let (mut charged, mut refusals) = (Vec::with_capacity(keys.len()), Vec::new());
+    let rules =
+        application.limits.iter().filter(|rule| rule.of == of && rule.key(&application.name, to, client).is_some());
+    for ((rule, key), tat) in rules.zip(keys).zip(stored) {
+        match rule.check(*tat, now) {
+            Verdict::Allowed { tat, .. } => charged.push((key.clone(), tat)),
+            Verdict::Refused { retry_after } => refusals.push(Refusal::RateLimited {
+                limit: Limit::Rate(rule.per),
+                quota: rule.quota,
+                window: rule.window,
+                retry_after,
+            }),
+        }
+    }
+    if refusals.is_empty() { Ok(charged) } else { Err(refusals) }
+}
+
+/// Calls a verification off. No limit is given back.
+#[derive(Debug)]
+pub struct Cancel {
+    /// Whose rules hold.
+    pub application: Arc<Application>,
+    /// Which.
+    pub id: VerificationId,
+    /// The instant.
+    pub now: Timestamp,
+}
+
+impl Decision for Cancel {
+    type Answer = Result<(Verification, Vec<Delivery>), Refusal>;
+
+    fn lookup(&self) -> Lookup {
+        Lookup::ById { application: self.application.name.clone(), id: self.id }
+    }
+
+    fn reads(&self, _: Option<&Verification>) -> Reads {
+        Reads { deliveries: true, ..Reads::default() }
+    }
+
+    fn decide(&self, snapshot: &Snapshot) -> (Changes, Self::Answer) {
+        let Some(found) = &snapshot.verification else { return (Changes::default(), Err(Refusal::NotFound)) };
+        if !found.is_pending_at(self.now) {
+            return (Changes::default(), Err(Refusal::NotPending { status: found.status_at(self.now) }));
+        }
+        let mut next = found.clone();
+        next.finish(Status::Canceled, self.now);
+        let events = vec![event(EventKind::VerificationCanceled, &next, self.now)];
+        let changes = Changes { verification: Some(Write::Update(next.clone())), events, ..Changes::default() };
+        (changes, Ok((next, snapshot.deliveries.clone())))
+    }
+}
+
+/// Writes down that a verification's time is up, so that it is told to those who wait for the event.
+#[derive(Debug)]
+pub struct Expire {
+    /// Whose.
+    pub application: crate::id::ApplicationName,
+    /// Which.
+    pub id: VerificationId,
+    /// The instant.
+    pub now: Timestamp,
+}
+
+impl Decision for Expire {
+    type Answer = bool;
+
+    fn lookup(&self) -> Lookup {
+        Lookup::ById { application: self.application.clone(), id: self.id }
+    }
+
+    fn reads(&self, _: Option<&Verification>) -> Reads {
+        Reads::default()
+    }
+
+    fn decide(&self, snapshot: &Snapshot) -> (Changes, bool) {
+        let overdue =
+            |found: &&Verification| found.status == Status::Pending && found.status_at(self.now) == Status::Expired;
+        let Some(found) = snapshot.verification.as_ref().filter(overdue) else { return (Changes::default(), false) };
+        let mut next = found.clone();
+        next.finish(Status::Expired, next.expires_at);
+        let events = vec![event(EventKind::VerificationExpired, &next, self.now)];
+        (Changes { verification: Some(Write::Update(next)), events, ..Changes::default() }, true)
+    }
+}
+
+pub(crate) fn event(kind: EventKind, verification: &Verification, at: Timestamp) -> Event {
+    Event { kind, application: verification.application.clone(), verification: verification.id, delivery: None, at }
+}

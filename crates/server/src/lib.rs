@@ -1,0 +1,4 @@
+//! Is asked.
+#![forbid(unsafe_code)]
+
+pub mod settings;

@@ -1,0 +1,108 @@
+//! A code is checked: decide in the store, and answer only when that is durable.
+
+use std::sync::Arc;
+
+use countersign_core::check::{Against, Check, Checked};
+use countersign_core::code::Code;
+use countersign_core::id::{ApplicationName, VerificationId};
+use countersign_core::refusal::Refusal;
+
+use crate::observe::Observation;
+use crate::send::{read_destination, read_purpose};
+use crate::store;
+use crate::verifier::{Broken, Failure, Verifier};
+
+/// Offers a code.
+///
+/// ```
+/// use countersign::CheckRequest;
+/// let request = CheckRequest::by_destination("+255694230173", "123456").purpose("login");
+/// ```
+pub struct CheckRequest {
+    application: ApplicationName,
+    target: Target,
+    code: Option<Code>,
+    client: Option<String>,
+}
+
+enum Target {
+    Id(VerificationId),
+    Destination { to: String, purpose: Option<String> },
+}
+
+impl CheckRequest {
+    /// Against a verification whose id the caller holds.
+    #[must_use]
+    pub fn by_id(id: VerificationId, code: &str) -> Self {
+        Self::new(Target::Id(id), code)
+    }
+
+    /// Against whatever is pending for a destination.
+    #[must_use]
+    pub fn by_destination(to: impl Into<String>, code: &str) -> Self {
+        Self::new(Target::Destination { to: to.into(), purpose: None }, code)
+    }
+
+    fn new(target: Target, code: &str) -> Self {
+        Self { application: ApplicationName::default(), target, code: code.parse().ok(), client: None }
+    }
+
+    /// Of this application rather than `default`.
+    #[must_use]
+    pub fn application(mut self, name: ApplicationName) -> Self {
+        self.application = name;
+        self
+    }
+
+    /// For this purpose rather than `login`; only for checks by destination, an id has one.
+    #[must_use]
+    pub fn purpose(mut self, wanted: impl Into<String>) -> Self {
+        if let Target::Destination { purpose, .. } = &mut self.target {
+            *purpose = Some(wanted.into());
+        }
+        self
+    }
+
+    /// By an end user at this address, counted by the client limits.
+    #[must_use]
+    pub fn client(mut self, client: impl Into<String>) -> Self {
+        self.client = Some(client.into());
+        self
+    }
+}
+
+impl std::fmt::Debug for CheckRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CheckRequest").field("application", &self.application).finish_non_exhaustive()
+    }
+}
+
+impl Verifier {
+    /// Checks a code. When this returns, the guess is counted or the verification consumed, durably.
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] for a code that is not 4 to 10 digits, an id that this application does not have, or a used-up limit;
+    /// [`Failure::Broken`] if the store is unavailable: then nothing was evaluated.
+    pub async fn check(&self, request: CheckRequest) -> Result<Checked, Failure> {
+        self.open()?;
+        let application = self.application(&request.application)?;
+        let name = application.name.clone();
+        let refused = |refusal| self.refused(&name, refusal);
+        let against = match request.target {
+            Target::Id(id) => Against::Id(id),
+            Target::Destination { to, purpose } => Against::Destination {
+                to: read_destination(&application, &to).map_err(refused)?,
+                purpose: read_purpose(purpose.as_deref()).map_err(refused)?,
+            },
+        };
+        let not_a_code =
+            || Refusal::InvalidRequest { param: "code", detail: "must be a string of 4 to 10 digits".to_owned() };
+        let code = request.code.ok_or_else(|| refused(not_a_code()))?;
+        let keys = Arc::clone(&self.inner.keys);
+        let decision = Check { application, keys, against, code, client: request.client, now: self.now() };
+        let answer = store::ask(&*self.inner.store, decision).await?.map_err(Broken::Keys)?;
+        let checked = answer.map_err(refused)?;
+        self.inner.observer.observe(Observation::Checked { application: name.as_str(), result: checked.result });
+        Ok(checked)
+    }
+}

@@ -1,0 +1,351 @@
+//! A store in memory: for tests, for embedding where a restart may forget, and as the plainest reading of the port.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use countersign_core::decision::{Changes, GuessKey, Lookup, Snapshot, Write};
+use countersign_core::event::Event;
+use countersign_core::id::{ApplicationName, Purpose, VerificationId};
+use countersign_core::limit::{LimitKey, Tat};
+use countersign_core::time::Timestamp;
+use countersign_core::verification::{Delivery, DeliveryStatus, GuessLog, Status, Verification};
+
+use crate::sender::BoxFuture;
+use crate::store::{
+    AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, ListFilter, NewAnswer, Page, Store,
+    StoreResult,
+};
+
+/// Keeps everything in memory behind one lock. Exact, fast, and forgotten with the process.
+///
+/// ```
+/// use countersign::MemoryStore;
+/// let store = MemoryStore::default();
+/// ```
+#[derive(Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    rows: BTreeMap<u64, (Verification, Vec<Delivery>)>,
+    by_id: HashMap<VerificationId, u64>,
+    latest: HashMap<(ApplicationName, String, Purpose), u64>,
+    limits: HashMap<LimitKey, Tat>,
+    guesses: HashMap<GuessKey, GuessLog>,
+    events: BTreeMap<u64, Event>,
+    answers: HashMap<AnswerKey, Answer>,
+    applications: BTreeMap<ApplicationName, ApplicationRecord>,
+    keys: Vec<KeyRecord>,
+    last_row: u64,
+    last_event: u64,
+}
+
+struct Answer {
+    begun: NewAnswer,
+    answer: Option<Vec<u8>>,
+}
+
+impl State {
+    fn place(&self, lookup: &Lookup) -> Option<u64> {
+        match lookup {
+            Lookup::ById { application, id } => {
+                let place = *self.by_id.get(id)?;
+                (self.rows.get(&place)?.0.application == *application).then_some(place)
+            }
+            Lookup::Latest { application, to, purpose } => {
+                self.latest.get(&(application.clone(), to.reveal().to_owned(), purpose.clone())).copied()
+            }
+            Lookup::ByReference { provider, reference } => self
+                .rows
+                .iter()
+                .find(|(_, (_, deliveries))| {
+                    deliveries.iter().any(|delivery| {
+                        delivery.provider == *provider
+                            && (delivery.message_id.as_ref() == Some(reference)
+                                || delivery.id.to_string() == *reference)
+                    })
+                })
+                .map(|(place, _)| *place),
+        }
+    }
+
+    fn run(&mut self, job: &mut dyn Job) {
+        let row = self.place(&job.lookup()).and_then(|place| self.rows.get(&place)).cloned();
+        let (verification, deliveries) = row.unzip();
+        let reads = job.reads(verification.as_ref());
+        let snapshot = Snapshot {
+            verification,
+            deliveries: deliveries.filter(|_| reads.deliveries).unwrap_or_default(),
+            limits: reads.limits.iter().map(|key| self.limits.get(key).copied()).collect(),
+            guesses: reads.guesses.and_then(|key| self.guesses.get(&key).cloned()).unwrap_or_default(),
+        };
+        let changes = job.decide(&snapshot);
+        self.apply(changes);
+    }
+
+    fn apply(&mut self, changes: Changes) {
+        match changes.verification {
+            Some(Write::Insert(row)) => {
+                self.last_row += 1;
+                self.by_id.insert(row.id, self.last_row);
+                let key = (row.application.clone(), row.to.reveal().to_owned(), row.purpose.clone());
+                self.latest.insert(key, self.last_row);
+                self.rows.insert(self.last_row, (row, Vec::new()));
+            }
+            Some(Write::Update(row)) => {
+                if let Some(kept) = self.by_id.get(&row.id).and_then(|place| self.rows.get_mut(place)) {
+                    kept.0 = row;
+                }
+            }
+            None => {}
+        }
+        for write in changes.deliveries {
+            let Some((_, kept)) = self.by_id.get(&write.row().verification).and_then(|place| self.rows.get_mut(place))
+            else {
+                continue;
+            };
+            match write {
+                Write::Insert(row) => kept.push(row),
+                Write::Update(row) => kept
+                    .iter_mut()
+                    .filter(|delivery| delivery.id == row.id)
+                    .for_each(|delivery| *delivery = row.clone()),
+            }
+        }
+        self.limits.extend(changes.limits);
+        self.guesses.extend(changes.guesses);
+        for event in changes.events {
+            self.last_event += 1;
+            self.events.insert(self.last_event, event);
+        }
+    }
+
+    fn delete(&mut self, place: u64) {
+        let Some((row, _)) = self.rows.remove(&place) else { return };
+        self.by_id.remove(&row.id);
+        let key = (row.application.clone(), row.to.reveal().to_owned(), row.purpose.clone());
+        if self.latest.get(&key) == Some(&place) {
+            self.latest.remove(&key);
+        }
+        self.events.retain(|_, event| event.verification != row.id);
+    }
+}
+
+impl MemoryStore {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, StoreResult<T>> {
+    Box::pin(std::future::ready(Ok(value)))
+}
+
+impl Store for MemoryStore {
+    fn run(&self, mut job: Box<dyn Job>) -> BoxFuture<'_, StoreResult<()>> {
+        self.state().run(&mut *job);
+        ready(())
+    }
+
+    fn verification<'a>(
+        &'a self,
+        application: &'a ApplicationName,
+        id: VerificationId,
+    ) -> BoxFuture<'a, StoreResult<Option<(Verification, Vec<Delivery>)>>> {
+        let state = self.state();
+        let place = state.place(&Lookup::ById { application: application.clone(), id });
+        ready(place.and_then(|place| state.rows.get(&place).cloned()))
+    }
+
+    fn list<'a>(&'a self, filter: &'a ListFilter) -> BoxFuture<'a, StoreResult<Page>> {
+        let state = self.state();
+        let mut rows = state
+            .rows
+            .range(..filter.after.unwrap_or(u64::MAX))
+            .rev()
+            .filter(|(_, (row, _))| {
+                row.application == filter.application
+                    && filter.to.as_ref().is_none_or(|to| row.to.reveal() == to.reveal())
+                    && filter.purpose.as_ref().is_none_or(|purpose| row.purpose == *purpose)
+                    && filter.status.is_none_or(|status| row.status_at(filter.now) == status)
+            })
+            .map(|(place, row)| (*place, row.clone()));
+        let page: Vec<_> = rows.by_ref().take(filter.limit).collect();
+        let next = if rows.next().is_some() { page.last().map(|(place, _)| *place) } else { None };
+        ready(Page { rows: page.into_iter().map(|(_, row)| row).collect(), next })
+    }
+
+    fn claim(&self, now: Timestamp, lease: Duration, most: usize) -> BoxFuture<'_, StoreResult<Vec<Claimed>>> {
+        let mut state = self.state();
+        let mut due: Vec<_> = state
+            .rows
+            .iter()
+            .flat_map(|(place, (_, deliveries))| {
+                deliveries.iter().map(|delivery| (delivery.lease_until, *place, delivery.clone()))
+            })
+            .filter(|(until, _, delivery)| delivery.status == DeliveryStatus::Queued && *until <= now)
+            .collect();
+        due.sort_by_key(|(until, ..)| *until);
+        let mut claimed = Vec::new();
+        for (_, place, found) in due.into_iter().take(most) {
+            let Some((verification, deliveries)) = state.rows.get_mut(&place) else { continue };
+            let Some(delivery) = deliveries.iter_mut().find(|delivery| delivery.id == found.id) else { continue };
+            delivery.lease_until = now + lease;
+            delivery.claims += 1;
+            claimed.push(Claimed { delivery: delivery.clone(), verification: verification.clone() });
+        }
+        ready(claimed)
+    }
+
+    fn overdue(
+        &self,
+        now: Timestamp,
+        most: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>> {
+        let state = self.state();
+        let overdue = state
+            .rows
+            .values()
+            .map(|(row, _)| row)
+            .filter(|row| row.status == Status::Pending && row.expires_at <= now);
+        ready(overdue.take(most).map(|row| (row.application.clone(), row.id)).collect())
+    }
+
+    fn cleanup(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        most: usize,
+        dry_run: bool,
+    ) -> BoxFuture<'_, StoreResult<Cleaned>> {
+        let mut state = self.state();
+        let old: Vec<_> = state
+            .rows
+            .iter()
+            .filter(|(_, (row, _))| row.expires_at < before)
+            .map(|(place, _)| *place)
+            .take(most)
+            .collect();
+        let limits: Vec<_> = state
+            .limits
+            .iter()
+            .filter(|(_, tat)| tat.forgettable_at() <= now)
+            .map(|(key, _)| key.clone())
+            .take(most)
+            .collect();
+        let guesses: Vec<_> = state
+            .guesses
+            .iter()
+            .filter(|(_, log)| log.forgettable_at() <= now)
+            .map(|(key, _)| key.clone())
+            .take(most)
+            .collect();
+        let answers: Vec<_> = state
+            .answers
+            .iter()
+            .filter(|(_, kept)| kept.begun.expires_at <= now)
+            .map(|(key, _)| key.clone())
+            .take(most)
+            .collect();
+        let cleaned =
+            Cleaned { verifications: old.len() as u64, others: (limits.len() + guesses.len() + answers.len()) as u64 };
+        if !dry_run {
+            old.into_iter().for_each(|place| state.delete(place));
+            state.limits.retain(|key, _| !limits.contains(key));
+            state.guesses.retain(|key, _| !guesses.contains(key));
+            state.answers.retain(|key, _| !answers.contains(key));
+        }
+        ready(cleaned)
+    }
+
+    fn events(&self, after: u64, most: usize) -> BoxFuture<'_, StoreResult<Vec<(u64, Event)>>> {
+        let state = self.state();
+        ready(
+            state
+                .events
+                .range(after.saturating_add(1)..)
+                .take(most)
+                .map(|(place, event)| (*place, event.clone()))
+                .collect(),
+        )
+    }
+
+    fn begin_answer<'a>(&'a self, key: &'a AnswerKey, fresh: NewAnswer) -> BoxFuture<'a, StoreResult<KeptAnswer>> {
+        let mut state = self.state();
+        let known = state.answers.get_mut(key).filter(|kept| kept.begun.expires_at > fresh.now);
+        let Some(known) = known else {
+            let seed = fresh.seed;
+            state.answers.insert(key.clone(), Answer { begun: fresh, answer: None });
+            return ready(KeptAnswer::Begun { seed });
+        };
+        ready(match (&known.answer, known.begun.fingerprint == fresh.fingerprint) {
+            (_, false) => KeptAnswer::Mismatch,
+            (Some(answer), true) => KeptAnswer::Answered(answer.clone()),
+            (None, true) if known.begun.in_flight_until > fresh.now => KeptAnswer::InFlight,
+            (None, true) => {
+                known.begun.in_flight_until = fresh.in_flight_until;
+                KeptAnswer::Begun { seed: known.begun.seed }
+            }
+        })
+    }
+
+    fn keep_answer<'a>(&'a self, key: &'a AnswerKey, answer: Vec<u8>) -> BoxFuture<'a, StoreResult<()>> {
+        if let Some(kept) = self.state().answers.get_mut(key) {
+            kept.answer = Some(answer);
+        }
+        ready(())
+    }
+
+    fn drop_answer<'a>(&'a self, key: &'a AnswerKey) -> BoxFuture<'a, StoreResult<()>> {
+        self.state().answers.remove(key);
+        ready(())
+    }
+
+    fn create_application<'a>(&'a self, application: &'a ApplicationRecord) -> BoxFuture<'a, StoreResult<bool>> {
+        let mut state = self.state();
+        let new = !state.applications.contains_key(&application.name);
+        if new {
+            state.applications.insert(application.name.clone(), application.clone());
+        }
+        ready(new)
+    }
+
+    fn applications(&self) -> BoxFuture<'_, StoreResult<Vec<ApplicationRecord>>> {
+        ready(self.state().applications.values().cloned().collect())
+    }
+
+    fn create_key<'a>(&'a self, key: &'a KeyRecord) -> BoxFuture<'a, StoreResult<()>> {
+        self.state().keys.push(key.clone());
+        ready(())
+    }
+
+    fn keys<'a>(&'a self, application: &'a ApplicationName) -> BoxFuture<'a, StoreResult<Vec<KeyRecord>>> {
+        ready(self.state().keys.iter().filter(|key| key.application == *application).cloned().collect())
+    }
+
+    fn key_by_digest(&self, digest: [u8; 32]) -> BoxFuture<'_, StoreResult<Option<KeyRecord>>> {
+        let has = |key: &&KeyRecord| [key.key_digest, key.auth_token_digest, key.key_secret_digest].contains(&digest);
+        ready(self.state().keys.iter().filter(|key| key.revoked_at.is_none()).find(has).cloned())
+    }
+
+    fn revoke_key<'a>(&'a self, id: &'a str, now: Timestamp) -> BoxFuture<'a, StoreResult<bool>> {
+        let mut state = self.state();
+        let found = state.keys.iter_mut().find(|key| key.id == id);
+        let known = found.is_some();
+        if let Some(key) = found {
+            key.revoked_at.get_or_insert(now);
+        }
+        ready(known)
+    }
+
+    fn ping(&self) -> BoxFuture<'_, StoreResult<()>> {
+        ready(())
+    }
+
+    fn close(&self) -> BoxFuture<'_, StoreResult<()>> {
+        ready(())
+    }
+}

@@ -1,0 +1,69 @@
+//! What happens, for metrics: counts and times, never a destination or a code.
+
+use std::time::Duration;
+
+use countersign_core::channel::Channel;
+use countersign_core::check::CheckResult;
+use countersign_core::refusal;
+
+/// Something that was just done.
+#[derive(Clone, Copy, Debug)]
+pub enum Observation<'a> {
+    /// A message was committed to the outbox.
+    Sent {
+        /// Whose.
+        application: &'a str,
+        /// How it travels.
+        channel: Channel,
+        /// Whether it began a verification.
+        begun: bool,
+    },
+    /// A request was refused.
+    Refused {
+        /// Whose.
+        application: &'a str,
+        /// Why.
+        refusal: refusal::Kind,
+    },
+    /// A code was checked.
+    Checked {
+        /// Whose.
+        application: &'a str,
+        /// What came of it.
+        result: CheckResult,
+    },
+    /// A provider was asked to carry a message.
+    Carried {
+        /// Which.
+        provider: &'a str,
+        /// How.
+        channel: Channel,
+        /// `accepted`, `rejected` or `unknown`.
+        outcome: &'static str,
+        /// How long it took to answer.
+        took: Duration,
+    },
+    /// Something in the background broke; it will be tried again.
+    Trouble {
+        /// What was being done.
+        doing: &'static str,
+    },
+    /// Verifications were deleted after their time.
+    Cleaned {
+        /// How many.
+        verifications: u64,
+    },
+}
+
+/// Told of every [`Observation`]. Called on hot paths: it must be quick and must not block.
+pub trait Observer: Send + Sync + 'static {
+    /// Takes one.
+    fn observe(&self, observation: Observation<'_>);
+}
+
+/// Nobody watches.
+pub(crate) struct Nobody;
+
+impl Observer for Nobody {
+    fn observe(&self, _: Observation<'_>) {}
+}

@@ -1,0 +1,281 @@
+//! A code is sent: read the request, decide in the store, answer; carry only after the commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_core::channel::Channel;
+use countersign_core::code::Code;
+use countersign_core::decision::Chance;
+use countersign_core::destination::Destination;
+use countersign_core::id::{ApplicationName, Purpose, VerificationId};
+use countersign_core::policy::Application;
+use countersign_core::refusal::Refusal;
+use countersign_core::send::{Begin, Send, Sent, What};
+use countersign_core::verification::{Delivery, Verification};
+use tokio::sync::oneshot;
+
+use crate::deliver::Word;
+use crate::observe::Observation;
+use crate::store;
+use crate::verifier::{Failure, Verifier, chance};
+
+/// Asks for a code to be sent. Texts are as people write them; what cannot be meant is refused.
+///
+/// ```
+/// use countersign::SendRequest;
+/// let request = SendRequest::to("+255 694 230 173").purpose("registration").locale("sw");
+/// ```
+#[derive(Debug)]
+pub struct SendRequest {
+    application: ApplicationName,
+    target: Target,
+    channel: Option<Channel>,
+    client: Option<String>,
+    seed: Option<[u8; 56]>,
+}
+
+#[derive(Debug)]
+enum Target {
+    Destination(Box<Wanted>),
+    Id(VerificationId),
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    to: String,
+    purpose: Option<String>,
+    locale: Option<String>,
+    code_length: Option<u8>,
+    ttl: Option<Duration>,
+    template: Option<String>,
+    custom_code: Option<CustomCode>,
+    metadata: BTreeMap<String, String>,
+}
+
+/// A code chosen by the caller, unread: it must not show in `Debug` either.
+struct CustomCode(Option<Code>);
+
+impl std::fmt::Debug for CustomCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CustomCode")
+    }
+}
+
+impl SendRequest {
+    /// Begin a verification of this destination, or send the pending one again.
+    #[must_use]
+    pub fn to(to: impl Into<String>) -> Self {
+        Self::new(Target::Destination(Box::new(Wanted { to: to.into(), ..Wanted::default() })))
+    }
+
+    /// Send this verification again.
+    #[must_use]
+    pub fn again(id: VerificationId) -> Self {
+        Self::new(Target::Id(id))
+    }
+
+    fn new(target: Target) -> Self {
+        Self { application: ApplicationName::default(), target, channel: None, client: None, seed: None }
+    }
+
+    /// For this application rather than `default`.
+    #[must_use]
+    pub fn application(mut self, name: ApplicationName) -> Self {
+        self.application = name;
+        self
+    }
+
+    /// Over this channel rather than the destination's own.
+    #[must_use]
+    pub const fn channel(mut self, channel: Channel) -> Self {
+        self.channel = Some(channel);
+        self
+    }
+
+    /// For this purpose rather than `login`: lower-cased, `[a-z0-9_-]{1,32}`.
+    #[must_use]
+    pub fn purpose(self, purpose: impl Into<String>) -> Self {
+        self.wanting(|wanted| wanted.purpose = Some(purpose.into()))
+    }
+
+    /// In this language: a BCP 47 tag.
+    #[must_use]
+    pub fn locale(self, locale: impl Into<String>) -> Self {
+        self.wanting(|wanted| wanted.locale = Some(locale.into()))
+    }
+
+    /// With a code of so many digits, 4 to 10.
+    #[must_use]
+    pub fn code_length(self, digits: u8) -> Self {
+        self.wanting(|wanted| wanted.code_length = Some(digits))
+    }
+
+    /// With a code that works so long, 30 s to 24 h.
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> Self {
+        self.wanting(|wanted| wanted.ttl = Some(ttl))
+    }
+
+    /// With the text of this template.
+    #[must_use]
+    pub fn template(self, name: impl Into<String>) -> Self {
+        self.wanting(|wanted| wanted.template = Some(name.into()))
+    }
+
+    /// With this code, 4 to 10 digits, where the policy allows it.
+    #[must_use]
+    pub fn custom_code(self, code: &str) -> Self {
+        let code = code.parse().ok();
+        self.wanting(|wanted| wanted.custom_code = Some(CustomCode(code)))
+    }
+
+    /// With the application's own notes: at most 10, of at most 128 characters.
+    #[must_use]
+    pub fn metadata(self, metadata: BTreeMap<String, String>) -> Self {
+        self.wanting(|wanted| wanted.metadata = metadata)
+    }
+
+    /// For an end user at this address, counted by the client limits. An IPv6 address should be given as its /64.
+    #[must_use]
+    pub fn client(mut self, client: impl Into<String>) -> Self {
+        self.client = Some(client.into());
+        self
+    }
+
+    /// Deciding with these random bytes: those of [`Verifier::answer_once`], so that the same request after a crash sends nothing twice.
+    #[must_use]
+    pub const fn seed(mut self, seed: [u8; 56]) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    fn wanting(mut self, change: impl FnOnce(&mut Wanted)) -> Self {
+        if let Target::Destination(wanted) = &mut self.target {
+            change(wanted);
+        }
+        self
+    }
+}
+
+/// A message is in the outbox, durably, and on its way if this process could carry it.
+#[derive(Debug)]
+pub struct Sending {
+    /// What was decided.
+    pub sent: Sent,
+    verifier: Verifier,
+    word: Option<oneshot::Receiver<Word>>,
+}
+
+impl Sending {
+    /// Waits for the provider's word, at most `patience`; then what is known of the verification by that time.
+    ///
+    /// # Errors
+    /// Broken if the store cannot be read.
+    pub async fn wait(self, patience: Duration) -> Result<(Word, Verification, Vec<Delivery>), Failure> {
+        let heard = match self.word {
+            Some(word) => tokio::time::timeout(patience, word).await.ok().and_then(Result::ok).unwrap_or(Word::NotYet),
+            None => Word::NotYet,
+        };
+        let Sent { verification, deliveries, .. } = self.sent;
+        let known = self.verifier.verification(&verification.application, verification.id).await?;
+        let (verification, deliveries) = known.unwrap_or((verification, deliveries));
+        Ok((heard, verification, deliveries))
+    }
+}
+
+impl Verifier {
+    /// Sends a code: begins a verification, or sends the pending one of the same destination and purpose again with the same code.
+    /// When this returns the message is in the outbox, durably; it is carried right after, by this process or, after a crash, by another.
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] with the first of the refusals that are true, by [`countersign_core::refusal::RANKING`];
+    /// [`Failure::Broken`] if the store is unavailable: then nothing was sent.
+    pub async fn send(&self, request: SendRequest) -> Result<Sending, Failure> {
+        self.open()?;
+        let application = self.application(&request.application)?;
+        let what = read(&application, request.target).map_err(|refusal| self.refused(&application.name, refusal))?;
+        let permit = Arc::clone(&self.inner.carriers).try_acquire_owned().ok();
+        let chance = match request.seed {
+            Some(seed) => Chance::from_bytes(&seed),
+            None => chance()?,
+        };
+        let decision = Send {
+            application: Arc::clone(&application),
+            keys: Arc::clone(&self.inner.keys),
+            what,
+            channel: request.channel,
+            client: request.client,
+            carry_now: permit.is_some(),
+            chance,
+            now: self.now(),
+        };
+        let answer = store::ask(&*self.inner.store, decision).await?;
+        let mut sent = answer.map_err(|refusal| self.refused(&application.name, refusal))?;
+        let observed = Observation::Sent {
+            application: application.name.as_str(),
+            channel: sent.verification.channel,
+            begun: sent.begun,
+        };
+        self.inner.observer.observe(observed);
+        let word = match (sent.carry.take(), permit) {
+            (Some(delivery), Some(permit)) => {
+                Some(self.carry_in_background(application, sent.verification.clone(), delivery, permit))
+            }
+            _ => None,
+        };
+        Ok(Sending { sent, verifier: self.clone(), word })
+    }
+}
+
+/// Texts into types; what cannot be meant is refused here, once for every door.
+fn read(application: &Application, target: Target) -> Result<What, Refusal> {
+    let wanted = match target {
+        Target::Id(id) => return Ok(What::Again(id)),
+        Target::Destination(wanted) => *wanted,
+    };
+    let to = read_destination(application, &wanted.to)?;
+    let purpose = read_purpose(wanted.purpose.as_deref())?;
+    if wanted.locale.as_deref().is_some_and(|locale| !is_language_tag(locale)) {
+        return Err(invalid("locale", "must be a BCP 47 tag, for example en or pt-BR"));
+    }
+    let custom_code = match wanted.custom_code {
+        Some(CustomCode(None)) => return Err(invalid("custom_code", "must be a string of 4 to 10 digits")),
+        Some(CustomCode(code)) => code,
+        None => None,
+    };
+    let too_long = |text: &String| text.chars().count() > 128;
+    if wanted.metadata.len() > 10 || wanted.metadata.iter().any(|(key, value)| too_long(key) || too_long(value)) {
+        return Err(invalid("metadata", "must be at most 10 strings of at most 128 characters"));
+    }
+    Ok(What::Begin(Box::new(Begin {
+        to,
+        purpose,
+        locale: wanted.locale,
+        code_length: wanted.code_length,
+        ttl: wanted.ttl,
+        template: wanted.template,
+        custom_code,
+        metadata: wanted.metadata,
+    })))
+}
+
+pub(crate) fn read_destination(application: &Application, text: &str) -> Result<Destination, Refusal> {
+    Destination::parse(text, application.policy.default_country).map_err(Refusal::InvalidDestination)
+}
+
+pub(crate) fn read_purpose(text: Option<&str>) -> Result<Purpose, Refusal> {
+    text.map_or_else(
+        || Ok(Purpose::default()),
+        |text| text.parse().map_err(|_| invalid("purpose", "must be 1 to 32 characters of a-z, 0-9, `_` and `-`")),
+    )
+}
+
+fn invalid(param: &'static str, detail: &str) -> Refusal {
+    Refusal::InvalidRequest { param, detail: detail.to_owned() }
+}
+
+fn is_language_tag(text: &str) -> bool {
+    text.len() <= 35
+        && text.split('-').all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
+}

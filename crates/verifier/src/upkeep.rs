@@ -1,0 +1,136 @@
+//! What must be done although nobody asks: overdue messages, expired verifications, old rows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_core::send::Expire;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::observe::Observation;
+use crate::store::{self, Cleaned};
+use crate::verifier::{Broken, Verifier};
+
+/// How the background work is paced.
+#[derive(Clone, Copy, Debug)]
+pub struct Cleanup {
+    /// Verifications are deleted so long after they expired.
+    pub older_than: Duration,
+    /// The pause between two cleanups.
+    pub every: Duration,
+    /// Rows deleted in one transaction: small, so that live traffic never waits for long.
+    pub batch: usize,
+    /// The pause after each batch.
+    pub pause: Duration,
+}
+
+impl Default for Cleanup {
+    fn default() -> Self {
+        Self {
+            older_than: Duration::from_secs(24 * 60 * 60),
+            every: Duration::from_secs(10 * 60),
+            batch: 500,
+            pause: Duration::from_millis(50),
+        }
+    }
+}
+
+/// The background work of a [`Verifier`]; it stops when this is dropped.
+#[derive(Debug)]
+pub struct Upkeep {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Upkeep {
+    /// Stops at the next safe point and waits for it.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        let _ = self.task.await;
+    }
+}
+
+const OUTBOX_EVERY: Duration = Duration::from_millis(500);
+const EXPIRE_BATCH: usize = 500;
+
+impl Verifier {
+    /// Does the background work in a task: carries what is overdue in the outbox, marks what has expired, deletes what is old.
+    #[must_use]
+    pub fn start_upkeep(&self, cleanup: Cleanup) -> Upkeep {
+        let (stop, stopped) = watch::channel(false);
+        let verifier = self.clone();
+        Upkeep { stop, task: tokio::spawn(async move { verifier.keep_up(cleanup, stopped).await }) }
+    }
+
+    async fn keep_up(&self, cleanup: Cleanup, mut stopped: watch::Receiver<bool>) {
+        let mut cleaned_at = self.now();
+        while !*stopped.borrow() {
+            self.note("outbox", self.carry_overdue().await);
+            self.note("expire", self.expire_overdue().await);
+            if self.now().since(cleaned_at) >= cleanup.every {
+                cleaned_at = self.now();
+                self.note("cleanup", self.clean_up(cleanup, false, |_| !*stopped.borrow()).await);
+            }
+            tokio::select! {
+                () = self.inner.clock.sleep(OUTBOX_EVERY) => {}
+                changed = stopped.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    fn note<T>(&self, doing: &'static str, result: Result<T, Broken>) {
+        if let Err(error) = result {
+            tracing::warn!(%error, doing, "background work failed; it is tried again");
+            self.inner.observer.observe(Observation::Trouble { doing });
+        }
+    }
+
+    /// Marks verifications whose time is up, one batch; how many. Rules do not need it (they know the time), those who wait for the event do.
+    ///
+    /// # Errors
+    /// Broken if the store is.
+    pub async fn expire_overdue(&self) -> Result<usize, Broken> {
+        let now = self.now();
+        let overdue = self.inner.store.overdue(now, EXPIRE_BATCH).await?;
+        // All at once, so that the store can commit them together.
+        let mut marking = JoinSet::new();
+        for (application, id) in overdue {
+            let store = Arc::clone(&self.inner.store);
+            marking.spawn(async move { store::ask(&*store, Expire { application, id, now }).await });
+        }
+        let mut expired = 0;
+        while let Some(marked) = marking.join_next().await {
+            expired += usize::from(marked.is_ok_and(|marked| marked.is_ok_and(|changed| changed)));
+        }
+        Ok(expired)
+    }
+
+    /// Deletes verifications that expired longer than `older_than` ago, with what belongs to them, in small batches with a pause
+    /// after each. `go_on` is told the count so far and may stop it. With `dry_run` it only counts.
+    ///
+    /// # Errors
+    /// Broken if the store is; what was deleted by then stays deleted.
+    pub async fn clean_up(
+        &self,
+        cleanup: Cleanup,
+        dry_run: bool,
+        mut go_on: impl FnMut(Cleaned) -> bool,
+    ) -> Result<Cleaned, Broken> {
+        let mut total = Cleaned::default();
+        let batch = if dry_run { usize::MAX >> 1 } else { cleanup.batch.max(1) };
+        loop {
+            let now = self.now();
+            let done = self.inner.store.cleanup(now - cleanup.older_than, now, batch, dry_run).await?;
+            total.verifications += done.verifications;
+            total.others += done.others;
+            if !dry_run {
+                self.inner.observer.observe(Observation::Cleaned { verifications: done.verifications });
+            }
+            let more = done.verifications >= batch as u64 || done.others >= batch as u64;
+            if !more || dry_run || !go_on(total) {
+                return Ok(total);
+            }
+            self.inner.clock.sleep(cleanup.pause).await;
+        }
+    }
+}
