@@ -1,1 +1,5 @@
+//! The durable stores: each keeps the promises of [`countersign::store`], and passes the same suite, [`countersign::contract`].
+#![forbid(unsafe_code)]
 
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

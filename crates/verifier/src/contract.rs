@@ -1,1 +1,622 @@
-//! contract
+//! The promises that every store is held to, as a suite: `store_contract!` makes one test of each.
+//!
+//! ```ignore
+//! async fn open() -> std::sync::Arc<dyn countersign::Store> { /* a new, empty store */ }
+//! countersign::store_contract!(open);
+//! ```
+//! A promise is a function that takes a new, empty store and panics if it is broken. What can be promised of a decision is tested
+//! through a [`Verifier`], concurrency included: that is how stores are used.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a suite of tests: each function is documented by its name, and panics when a promise is broken"
+)]
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_core::channel::Channel;
+use countersign_core::check::CheckResult;
+use countersign_core::code::{Key, KeyRing};
+use countersign_core::event::EventKind;
+use countersign_core::id::{ApplicationName, VerificationId};
+use countersign_core::limit::{LimitRule, Of, Per};
+use countersign_core::outcome::{Failure as Rejection, Outcome};
+use countersign_core::policy::{Application, Policy};
+use countersign_core::refusal::{Kind, Refusal};
+use countersign_core::time::Timestamp;
+use countersign_core::verification::{DeliveryStatus, Status};
+
+use crate::store::{AnswerKey, KeptAnswer, ListFilter, NewAnswer};
+use crate::{CheckRequest, Cleanup, Failure, ManualClock, RecordingSender, SendRequest, Store, Verifier};
+
+/// Makes one test of each promise, for a function that opens a new, empty store.
+#[macro_export]
+macro_rules! store_contract {
+    ($open:path) => {
+        $crate::store_contract! { @each $open;
+            what_is_written_is_read_back
+            what_is_absent_is_none
+            an_id_is_its_applications_alone
+            the_latest_verification_is_found_by_destination
+            parallel_wrong_guesses_by_id_evaluate_exactly_the_cap
+            parallel_wrong_guesses_by_destination_evaluate_exactly_the_cap
+            parallel_right_codes_are_accepted_once
+            a_right_code_among_wrong_ones_is_accepted
+            parallel_sends_begin_one_verification
+            parallel_sends_are_charged_exactly
+            limits_are_charged_together_or_not_at_all
+            guesses_outlive_verifications
+            an_overdue_delivery_is_claimed_once
+            a_carrier_that_lost_its_lease_is_not_heard
+            an_unclaimed_delivery_is_carried
+            receipts_find_their_delivery
+            events_come_in_order_and_once
+            expired_verifications_are_found
+            an_answer_is_kept_under_its_key
+            an_answer_begun_before_a_crash_keeps_its_seed
+            lists_are_paged_newest_first
+            keys_are_found_by_digest_until_revoked
+            cleanup_is_bounded_and_spares_the_living
+        }
+    };
+    (@each $open:path; $($promise:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $promise() {
+                $crate::contract::$promise($open().await).await;
+            }
+        )*
+    };
+}
+
+const TO: &str = "+255694230173";
+
+/// A verifier over a store, with a phone and a clock that stands still.
+pub struct Bench {
+    pub verifier: Verifier,
+    pub phone: Arc<RecordingSender>,
+    pub clock: ManualClock,
+}
+
+impl Bench {
+    /// With the policy as the configuration has it, but no pause between sends and no limits.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self::with(store, |_| {})
+    }
+
+    /// The same, changed.
+    #[must_use]
+    pub fn with(store: Arc<dyn Store>, change: impl Fn(&mut Application)) -> Self {
+        let clock = ManualClock::at(Timestamp::from_millis(1_790_000_000_000));
+        let phone = Arc::new(RecordingSender::new("phone"));
+        let mut builder = Verifier::builder()
+            .store(store)
+            .clock(Arc::new(clock.clone()))
+            .sender(phone.clone())
+            .keys(KeyRing::new("k1", Key::from_bytes([7; 32])));
+        for name in ["default", "other"] {
+            let mut application = Application::new(name.parse().unwrap(), "phone");
+            application.limits.clear();
+            application.policy.resend_after = Duration::ZERO;
+            change(&mut application);
+            builder = builder.application(application);
+        }
+        Self { verifier: builder.build().unwrap(), phone, clock }
+    }
+
+    /// Sends, waits until it is carried, and gives the id and the code.
+    pub async fn send(&self, to: &str) -> (VerificationId, String) {
+        let sending = self.verifier.send(SendRequest::to(to)).await.unwrap();
+        let id = sending.sent.verification.id;
+        sending.wait(Duration::from_secs(10)).await.unwrap();
+        (id, self.phone.wait_for_code(to).await)
+    }
+
+    pub async fn check(&self, id: VerificationId, code: &str) -> Result<CheckResult, Failure> {
+        self.verifier.check(CheckRequest::by_id(id, code)).await.map(|checked| checked.result)
+    }
+
+    pub async fn check_to(&self, to: &str, code: &str) -> Result<CheckResult, Failure> {
+        self.verifier.check(CheckRequest::by_destination(to, code)).await.map(|checked| checked.result)
+    }
+}
+
+/// Another code of the same length.
+#[must_use]
+pub fn wrong(code: &str, nth: u32) -> String {
+    let length = code.len() as u32;
+    let modulus = 10_u64.pow(length);
+    let value: u64 = code.parse().unwrap();
+    format!("{:0width$}", (value + 1 + u64::from(nth)) % modulus, width = length as usize)
+}
+
+fn refusal<T: std::fmt::Debug>(result: Result<T, Failure>) -> Refusal {
+    match result {
+        Err(Failure::Refused(refusal)) => refusal,
+        other => unreachable!("expected a refusal, got {other:?}"),
+    }
+}
+
+pub async fn what_is_written_is_read_back(store: Arc<dyn Store>) {
+    let bench = Bench::with(store, |application| application.policy.allow_custom_code = true);
+    let metadata = BTreeMap::from([("order".to_owned(), "12 – „x“\n\u{1F600}".to_owned())]);
+    let request = SendRequest::to("+255 694 230 173")
+        .purpose("Registration")
+        .locale("sw")
+        .code_length(8)
+        .ttl(Duration::from_secs(600));
+    let request = request.custom_code("00012345").metadata(metadata.clone()).channel(Channel::Voice);
+    let sent = bench.verifier.send(request).await.unwrap();
+    let (_, written, deliveries) = sent.wait(Duration::from_secs(10)).await.unwrap();
+    assert_eq!(written.to.reveal(), TO);
+    assert_eq!(written.to.country().unwrap().as_str(), "TZ");
+    assert_eq!(written.purpose.as_str(), "registration");
+    assert_eq!(written.locale.as_deref(), Some("sw"));
+    assert_eq!(written.code_length, 8);
+    assert_eq!(written.channel, Channel::Voice);
+    assert_eq!(written.expires_at.since(written.created_at), Duration::from_secs(600));
+    assert_eq!(written.metadata, metadata);
+    assert_eq!((written.sends, written.max_sends, written.max_checks), (1, 5, 5));
+    assert_eq!(deliveries.len(), 1);
+    assert_eq!((deliveries[0].status, deliveries[0].provider.as_str()), (DeliveryStatus::Accepted, "phone"));
+    assert_eq!(bench.phone.messages()[0].code, "00012345");
+    assert_eq!(bench.check(written.id, "00012345").await.unwrap(), CheckResult::Approved);
+    let (after, _) = bench.verifier.verification(&written.application, written.id).await.unwrap().unwrap();
+    assert_eq!(after.status, Status::Approved);
+    assert_eq!(after.finished_at, Some(after.created_at));
+}
+
+pub async fn what_is_absent_is_none(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let (default, nobody) = (ApplicationName::default(), VerificationId::from_bytes([9; 16]));
+    assert!(bench.verifier.verification(&default, nobody).await.unwrap().is_none());
+    assert_eq!(refusal(bench.check(nobody, "123456").await).kind(), Kind::NotFound);
+    assert_eq!(bench.check_to(TO, "123456").await.unwrap(), CheckResult::NotFound);
+    assert_eq!(refusal(bench.verifier.cancel(&default, nobody).await).kind(), Kind::NotFound);
+    assert!(!bench.verifier.receipt("phone", "unknown", DeliveryStatus::Delivered, None).await.unwrap());
+    assert!(bench.verifier.store().events(0, 10).await.unwrap().is_empty());
+    bench.verifier.store().ping().await.unwrap();
+}
+
+pub async fn an_id_is_its_applications_alone(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let (id, code) = bench.send(TO).await;
+    let other: ApplicationName = "other".parse().unwrap();
+    assert!(bench.verifier.verification(&other, id).await.unwrap().is_none());
+    let stranger = bench.verifier.check(CheckRequest::by_id(id, &code).application(other.clone())).await;
+    assert_eq!(refusal(stranger).kind(), Kind::NotFound);
+    let elsewhere = bench.verifier.check(CheckRequest::by_destination(TO, &code).application(other.clone())).await;
+    assert_eq!(elsewhere.unwrap().result, CheckResult::NotFound);
+    assert_eq!(refusal(bench.verifier.cancel(&other, id).await).kind(), Kind::NotFound);
+    assert_eq!(bench.check(id, &code).await.unwrap(), CheckResult::Approved);
+}
+
+pub async fn the_latest_verification_is_found_by_destination(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let (first, _) = bench.send(TO).await;
+    bench.verifier.cancel(&ApplicationName::default(), first).await.unwrap();
+    assert_eq!(bench.check_to(TO, "123456").await.unwrap(), CheckResult::NotFound);
+    let (second, code) = bench.send(TO).await;
+    assert_ne!(first, second);
+    assert_eq!(bench.check_to(TO, &wrong(&code, 0)).await.unwrap(), CheckResult::Incorrect);
+    assert_eq!(bench.check_to(TO, &code).await.unwrap(), CheckResult::Approved);
+    assert_eq!(bench.check(second, &code).await.unwrap(), CheckResult::AlreadyUsed);
+}
+
+async fn all<T: Send + 'static>(work: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>) -> Vec<T> {
+    let tasks: Vec<_> = work.into_iter().map(tokio::spawn).collect();
+    let mut results = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        results.push(task.await.unwrap());
+    }
+    results
+}
+
+pub async fn parallel_wrong_guesses_by_id_evaluate_exactly_the_cap(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    for round in 0..5 {
+        let (id, code) = bench.send(&format!("+2556942301{round:02}")).await;
+        let results = all((0..100).map(|nth| {
+            let (verifier, request) = (bench.verifier.clone(), CheckRequest::by_id(id, &wrong(&code, nth)));
+            async move { verifier.check(request).await.unwrap().result }
+        }))
+        .await;
+        assert_eq!(results.iter().filter(|result| **result == CheckResult::Incorrect).count(), 5);
+        assert_eq!(results.iter().filter(|result| **result == CheckResult::MaxAttemptsReached).count(), 95);
+        assert_eq!(bench.check(id, &code).await.unwrap(), CheckResult::MaxAttemptsReached);
+    }
+}
+
+pub async fn parallel_wrong_guesses_by_destination_evaluate_exactly_the_cap(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let (id, code) = bench.send(TO).await;
+    let results = all((0..100).map(|nth| {
+        let (verifier, request) = (bench.verifier.clone(), CheckRequest::by_destination(TO, &wrong(&code, nth)));
+        async move { verifier.check(request).await.unwrap().result }
+    }))
+    .await;
+    assert_eq!(results.iter().filter(|result| **result == CheckResult::Incorrect).count(), 5);
+    assert_eq!(bench.check_to(TO, &code).await.unwrap(), CheckResult::MaxAttemptsReached);
+    assert_eq!(
+        bench.check(id, &code).await.unwrap(),
+        CheckResult::Approved,
+        "a stranger does not lock the holder of the id out"
+    );
+}
+
+pub async fn parallel_right_codes_are_accepted_once(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    for round in 0..200 {
+        let to = format!("+2556942{round:05}");
+        let (id, code) = bench.send(&to).await;
+        let results = all((0..50).map(|nth| {
+            let request =
+                if nth % 2 == 0 { CheckRequest::by_id(id, &code) } else { CheckRequest::by_destination(&to, &code) };
+            let verifier = bench.verifier.clone();
+            async move { verifier.check(request).await.unwrap().result }
+        }))
+        .await;
+        assert_eq!(results.iter().filter(|result| **result == CheckResult::Approved).count(), 1, "round {round}");
+    }
+    let events = bench.verifier.store().events(0, 10_000).await.unwrap();
+    assert_eq!(events.iter().filter(|(_, event)| event.kind == EventKind::VerificationApproved).count(), 200);
+}
+
+pub async fn a_right_code_among_wrong_ones_is_accepted(store: Arc<dyn Store>) {
+    let bench = Bench::with(store, |application| application.policy.max_guesses_per_day = 1000);
+    for round in 0..50 {
+        let (id, code) = bench.send(&format!("+2556942{round:05}")).await;
+        let offered = [wrong(&code, 0), code.clone(), wrong(&code, 1), wrong(&code, 2)];
+        let results = all(offered.into_iter().map(|code| {
+            let (verifier, request) = (bench.verifier.clone(), CheckRequest::by_id(id, &code));
+            async move { verifier.check(request).await.unwrap().result }
+        }))
+        .await;
+        assert_eq!(results[1], CheckResult::Approved);
+    }
+}
+
+pub async fn parallel_sends_begin_one_verification(store: Arc<dyn Store>) {
+    let bench = Bench::with(store, |application| application.policy.resend_after = Duration::from_secs(30));
+    let results = all((0..100).map(|_| {
+        let verifier = bench.verifier.clone();
+        async move { verifier.send(SendRequest::to(TO)).await.map(|sending| sending.sent.verification.id) }
+    }))
+    .await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    let (_, code) = (0, bench.phone.wait_for_code(TO).await);
+    assert_eq!(bench.phone.messages().len(), 1);
+    assert_eq!(bench.check_to(TO, &code).await.unwrap(), CheckResult::Approved);
+}
+
+pub async fn parallel_sends_are_charged_exactly(store: Arc<dyn Store>) {
+    let quota = LimitRule { per: Per::Destination, of: Of::Sends, quota: 7, window: Duration::from_secs(600) };
+    let bench = Bench::with(store, |application| {
+        application.limits = vec![quota];
+        application.policy.max_sends = 100;
+    });
+    // Over four purposes: one destination has one budget.
+    let results = all((0..100).map(|nth| {
+        let (verifier, request) = (bench.verifier.clone(), SendRequest::to(TO).purpose(format!("purpose-{}", nth % 4)));
+        async move { verifier.send(request).await.map(drop) }
+    }))
+    .await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 7);
+}
+
+pub async fn limits_are_charged_together_or_not_at_all(store: Arc<dyn Store>) {
+    let rule = |per, quota| LimitRule { per, of: Of::Sends, quota, window: Duration::from_secs(3600) };
+    let bench = Bench::with(store, |application| {
+        application.limits = vec![rule(Per::Destination, 2), rule(Per::Client, 3)];
+    });
+    let send = |to: &str| bench.verifier.send(SendRequest::to(to).client("192.0.2.1"));
+    for to in [TO, TO] {
+        send(to).await.unwrap();
+    }
+    // Refused for the destination: the client must not pay for it.
+    for _ in 0..5 {
+        assert_eq!(refusal(send(TO).await).kind(), Kind::RateLimited);
+    }
+    send("+255694230174").await.unwrap();
+    assert_eq!(refusal(send("+255694230175").await).kind(), Kind::RateLimited);
+}
+
+pub async fn guesses_outlive_verifications(store: Arc<dyn Store>) {
+    let bench = Bench::with(store, |application| application.policy.max_guesses_per_day = 12);
+    let mut evaluated = 0;
+    for _ in 0..6 {
+        let (id, code) = bench.send(TO).await;
+        assert_eq!(code.len(), if evaluated >= 10 { 8 } else { 6 });
+        for nth in 0..5 {
+            match bench.check(id, &wrong(&code, nth)).await {
+                Ok(CheckResult::Incorrect) => evaluated += 1,
+                Ok(other) => assert_eq!(other, CheckResult::MaxAttemptsReached),
+                Err(Failure::Refused(Refusal::RateLimited { limit, .. })) => assert_eq!(limit.as_str(), "checks"),
+                Err(other) => unreachable!("{other}"),
+            }
+        }
+        bench.clock.advance(Duration::from_secs(301));
+    }
+    assert_eq!(evaluated, 12);
+    bench.clock.advance(Duration::from_secs(24 * 60 * 60));
+    let (id, code) = bench.send(TO).await;
+    assert_eq!(code.len(), 6);
+    assert_eq!(bench.check(id, &code).await.unwrap(), CheckResult::Approved);
+}
+
+/// Commits a send whose carrier is never heard of again: the phone says nothing and the process is gone.
+async fn abandoned(store: &Arc<dyn Store>) -> (Bench, VerificationId) {
+    let bench = Bench::new(Arc::clone(store));
+    let unheard = Outcome::Rejected {
+        failure: Rejection::RetryLater,
+        reason: "busy".into(),
+        retry_after: Some(Duration::from_secs(100)),
+    };
+    bench.phone.script([unheard]);
+    let sending = bench.verifier.send(SendRequest::to(TO)).await.unwrap();
+    let id = sending.sent.verification.id;
+    // Until the first attempt has failed and the second one is waiting in a task of this verifier.
+    for _ in 0..1000 {
+        let (_, deliveries) = bench.verifier.verification(&ApplicationName::default(), id).await.unwrap().unwrap();
+        if deliveries.len() == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    (bench, id)
+}
+
+pub async fn an_overdue_delivery_is_claimed_once(store: Arc<dyn Store>) {
+    let (bench, id) = abandoned(&store).await;
+    let now = bench.verifier.now();
+    let lease = Duration::from_secs(30);
+    assert!(store.claim(now, lease, 10).await.unwrap().is_empty(), "it is under its carrier's lease");
+    let later = now + Duration::from_secs(200);
+    let claims = all((0..8).map(|_| {
+        let store = Arc::clone(&store);
+        async move { store.claim(later, lease, 10).await.unwrap() }
+    }))
+    .await;
+    let claimed: Vec<_> = claims.into_iter().flatten().collect();
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(claimed[0].verification.id, id);
+    assert_eq!(claimed[0].delivery.claims, 2);
+    assert_eq!(claimed[0].delivery.lease_until, later + lease);
+}
+
+pub async fn a_carrier_that_lost_its_lease_is_not_heard(store: Arc<dyn Store>) {
+    let (bench, id) = abandoned(&store).await;
+    let now = bench.verifier.now();
+    store.claim(now + Duration::from_secs(200), Duration::from_secs(600), 10).await.unwrap();
+    // The first carrier wakes up and carries it after all; its outcome is under the old claim.
+    bench.clock.advance(Duration::from_secs(110));
+    bench.phone.wait_for_code(TO).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (_, deliveries) = bench.verifier.verification(&ApplicationName::default(), id).await.unwrap().unwrap();
+    assert_eq!(deliveries[1].status, DeliveryStatus::Queued);
+    assert_eq!(deliveries[1].claims, 2);
+}
+
+pub async fn an_unclaimed_delivery_is_carried(store: Arc<dyn Store>) {
+    let (first, id) = abandoned(&store).await;
+    drop(first);
+    let second = Bench::new(Arc::clone(&store));
+    second.clock.advance(Duration::from_secs(200));
+    assert_eq!(second.verifier.carry_overdue().await.unwrap(), 1);
+    let code = second.phone.wait_for_code(TO).await;
+    assert_eq!(second.check(id, &code).await.unwrap(), CheckResult::Approved);
+    let (_, deliveries) = second.verifier.verification(&ApplicationName::default(), id).await.unwrap().unwrap();
+    assert_eq!(deliveries.len(), 3, "each attempt is there: {deliveries:?}");
+    assert_eq!(deliveries[1].status, DeliveryStatus::Unknown);
+}
+
+pub async fn receipts_find_their_delivery(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    bench.phone.script([Outcome::Accepted { message_id: Some("m-1".into()) }]);
+    let (id, _) = bench.send(TO).await;
+    let status =
+        async || bench.verifier.verification(&ApplicationName::default(), id).await.unwrap().unwrap().1[0].clone();
+    let delivery = status().await;
+    assert_eq!(delivery.message_id.as_deref(), Some("m-1"));
+    assert!(!bench.verifier.receipt("another", "m-1", DeliveryStatus::Failed, None).await.unwrap());
+    assert!(bench.verifier.receipt("phone", "m-1", DeliveryStatus::Undelivered, Some("absent".into())).await.unwrap());
+    assert_eq!(status().await.status, DeliveryStatus::Undelivered);
+    assert!(bench.verifier.receipt("phone", &delivery.id.to_string(), DeliveryStatus::Delivered, None).await.unwrap());
+    assert!(bench.verifier.receipt("phone", "m-1", DeliveryStatus::Accepted, None).await.unwrap());
+    assert_eq!(status().await.status, DeliveryStatus::Delivered);
+}
+
+pub async fn events_come_in_order_and_once(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let (id, code) = bench.send(TO).await;
+    bench.check(id, &wrong(&code, 0)).await.unwrap();
+    bench.check(id, &code).await.unwrap();
+    bench.check(id, &code).await.unwrap();
+    let events = bench.verifier.store().events(0, 100).await.unwrap();
+    let kinds: Vec<_> = events.iter().map(|(_, event)| event.kind).collect();
+    assert_eq!(kinds, [EventKind::VerificationCreated, EventKind::DeliveryAccepted, EventKind::VerificationApproved]);
+    assert!(events.is_sorted_by_key(|(place, _)| *place));
+    let rest = bench.verifier.store().events(events[0].0, 1).await.unwrap();
+    assert_eq!(rest, events[1..2]);
+}
+
+pub async fn expired_verifications_are_found(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let (id, code) = bench.send(TO).await;
+    bench.clock.advance(Duration::from_secs(299));
+    assert_eq!(bench.verifier.expire_overdue().await.unwrap(), 0);
+    bench.clock.advance(Duration::from_secs(1));
+    assert_eq!(bench.check(id, &code).await.unwrap(), CheckResult::Expired);
+    assert_eq!(bench.check_to(TO, &code).await.unwrap(), CheckResult::Expired);
+    assert_eq!(bench.verifier.expire_overdue().await.unwrap(), 1);
+    assert_eq!(bench.verifier.expire_overdue().await.unwrap(), 0);
+    let (row, _) = bench.verifier.verification(&ApplicationName::default(), id).await.unwrap().unwrap();
+    assert_eq!(row.status, Status::Expired);
+    let events = bench.verifier.store().events(0, 100).await.unwrap();
+    assert_eq!(events.last().unwrap().1.kind, EventKind::VerificationExpired);
+}
+
+fn answer_key(key: u8) -> AnswerKey {
+    AnswerKey { application: ApplicationName::default(), key: [key; 32] }
+}
+
+fn new_answer(fingerprint: u8, now: Timestamp) -> NewAnswer {
+    NewAnswer {
+        fingerprint: [fingerprint; 32],
+        seed: [fingerprint; 56],
+        now,
+        in_flight_until: now + Duration::from_secs(60),
+        expires_at: now + Duration::from_secs(24 * 60 * 60),
+    }
+}
+
+pub async fn an_answer_is_kept_under_its_key(store: Arc<dyn Store>) {
+    let (now, key) = (Timestamp::from_millis(1_790_000_000_000), answer_key(1));
+    let begun = all((0..20).map(|_| {
+        let (store, key) = (Arc::clone(&store), key.clone());
+        async move { store.begin_answer(&key, new_answer(1, now)).await.unwrap() }
+    }))
+    .await;
+    assert_eq!(begun.iter().filter(|kept| matches!(kept, KeptAnswer::Begun { .. })).count(), 1);
+    assert_eq!(begun.iter().filter(|kept| matches!(kept, KeptAnswer::InFlight)).count(), 19);
+    assert!(matches!(store.begin_answer(&key, new_answer(2, now)).await.unwrap(), KeptAnswer::Mismatch));
+    store.keep_answer(&key, b"answer".to_vec()).await.unwrap();
+    let kept = store.begin_answer(&key, new_answer(1, now)).await.unwrap();
+    assert!(matches!(kept, KeptAnswer::Answered(answer) if answer == b"answer"));
+    let other = AnswerKey { application: "other".parse().unwrap(), ..key.clone() };
+    assert!(matches!(store.begin_answer(&other, new_answer(1, now)).await.unwrap(), KeptAnswer::Begun { .. }));
+    let tomorrow = now + Duration::from_secs(24 * 60 * 60);
+    assert!(matches!(store.begin_answer(&key, new_answer(3, tomorrow)).await.unwrap(), KeptAnswer::Begun { .. }));
+    store.drop_answer(&key).await.unwrap();
+    assert!(matches!(store.begin_answer(&key, new_answer(4, tomorrow)).await.unwrap(), KeptAnswer::Begun { .. }));
+}
+
+pub async fn an_answer_begun_before_a_crash_keeps_its_seed(store: Arc<dyn Store>) {
+    let (now, key) = (Timestamp::from_millis(1_790_000_000_000), answer_key(2));
+    store.begin_answer(&key, new_answer(5, now)).await.unwrap();
+    let later = now + Duration::from_secs(61);
+    let again = NewAnswer { seed: [6; 56], ..new_answer(5, later) };
+    let kept = store.begin_answer(&key, again).await.unwrap();
+    assert!(matches!(kept, KeptAnswer::Begun { seed } if seed == [5; 56]));
+    assert!(matches!(store.begin_answer(&key, new_answer(5, later)).await.unwrap(), KeptAnswer::InFlight));
+    // And with that seed the send that was committed before the crash is found, not made again.
+    let bench = Bench::new(Arc::clone(&store));
+    let first = bench.verifier.send(SendRequest::to(TO).seed([5; 56])).await.unwrap().sent;
+    bench.phone.wait_for_code(TO).await;
+    let again = bench.verifier.send(SendRequest::to(TO).seed([5; 56])).await.unwrap().sent;
+    assert_eq!(first.verification.id, again.verification.id);
+    assert_eq!(again.verification.sends, 1);
+    assert_eq!(bench.phone.messages().len(), 1);
+}
+
+pub async fn lists_are_paged_newest_first(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let mut ids = Vec::new();
+    for nth in 0..7 {
+        ids.push(bench.send(&format!("+25569423018{nth}")).await.0);
+    }
+    ids.reverse();
+    bench.verifier.cancel(&ApplicationName::default(), ids[0]).await.unwrap();
+    let mut filter = ListFilter {
+        application: ApplicationName::default(),
+        to: None,
+        purpose: None,
+        status: None,
+        limit: 3,
+        after: None,
+        now: bench.verifier.now(),
+    };
+    let mut seen = Vec::new();
+    loop {
+        let page = bench.verifier.list(&filter).await.unwrap();
+        assert!(page.rows.len() <= 3);
+        assert!(page.rows.iter().all(|(_, deliveries)| deliveries.len() == 1));
+        seen.extend(page.rows.into_iter().map(|(row, _)| row.id));
+        filter.after = page.next;
+        if filter.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, ids);
+    let count = async |status| {
+        bench
+            .verifier
+            .list(&ListFilter { status: Some(status), limit: 100, ..filter.clone() })
+            .await
+            .unwrap()
+            .rows
+            .len()
+    };
+    assert_eq!((count(Status::Pending).await, count(Status::Canceled).await, count(Status::Expired).await), (6, 1, 0));
+    let later = ListFilter {
+        now: filter.now + Duration::from_secs(300),
+        status: Some(Status::Expired),
+        limit: 100,
+        ..filter.clone()
+    };
+    assert_eq!(bench.verifier.list(&later).await.unwrap().rows.len(), 6);
+    let to = ListFilter {
+        to: Some(countersign_core::destination::Destination::parse("+255694230183", None).unwrap()),
+        ..filter
+    };
+    assert_eq!(bench.verifier.list(&to).await.unwrap().rows.len(), 1);
+}
+
+pub async fn keys_are_found_by_digest_until_revoked(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let name = ApplicationName::default();
+    let (record, created) = bench.verifier.create_application(&name).await.unwrap();
+    assert!(created);
+    assert_eq!(bench.verifier.create_application(&name).await.unwrap(), (record.clone(), false));
+    let key = bench.verifier.create_key(&name).await.unwrap();
+    assert_eq!(key.account_sid, record.account_sid);
+    assert_eq!(bench.verifier.authenticate(&key.key).await.unwrap().unwrap().application, name);
+    assert!(bench.verifier.authenticate(&key.auth_token).await.unwrap().is_none());
+    assert!(bench.verifier.authenticate("cs_0000").await.unwrap().is_none());
+    let digests: HashSet<_> =
+        [key.record.key_digest, key.record.auth_token_digest, key.record.key_secret_digest].into();
+    assert_eq!(digests.len(), 3);
+    for digest in digests {
+        assert_eq!(bench.verifier.store().key_by_digest(digest).await.unwrap().unwrap(), key.record);
+    }
+    assert!(bench.verifier.store().revoke_key(&key.record.id, bench.verifier.now()).await.unwrap());
+    assert!(!bench.verifier.store().revoke_key("key_0", bench.verifier.now()).await.unwrap());
+    bench.clock.advance(Duration::from_secs(1));
+    assert!(bench.verifier.authenticate(&key.key).await.unwrap().is_none());
+    assert_eq!(
+        bench.verifier.store().keys(&name).await.unwrap()[0].revoked_at,
+        Some(bench.verifier.now() - Duration::from_secs(1))
+    );
+}
+
+pub async fn cleanup_is_bounded_and_spares_the_living(store: Arc<dyn Store>) {
+    let bench = Bench::with(store, |application| application.limits = LimitRule::defaults());
+    for nth in 0..25 {
+        let (id, code) = bench.send(&format!("+2556942301{nth:02}")).await;
+        bench.check(id, &wrong(&code, 0)).await.unwrap();
+    }
+    bench.clock.advance(Duration::from_secs(48 * 60 * 60));
+    let (living, code) = bench.send("+255694230199").await;
+    let cleanup = Cleanup { batch: 10, pause: Duration::ZERO, ..Cleanup::default() };
+    let dry = bench.verifier.clean_up(cleanup, true, |_| true).await.unwrap();
+    assert_eq!(dry.verifications, 25);
+    let now = bench.verifier.now();
+    let batch = bench.verifier.store().cleanup(now - cleanup.older_than, now, 10, false).await.unwrap();
+    assert_eq!((batch.verifications, batch.more), (10, true));
+    // Two at once are harmless: each row is deleted by one of them.
+    let both = all((0..2).map(|_| {
+        let verifier = bench.verifier.clone();
+        async move { verifier.clean_up(cleanup, false, |_| true).await.unwrap() }
+    }))
+    .await;
+    assert_eq!(both[0].verifications + both[1].verifications, 15);
+    let left = bench.verifier.clean_up(cleanup, true, |_| true).await.unwrap();
+    assert_eq!((left.verifications, left.others), (0, 0));
+    assert_eq!(bench.check(living, &code).await.unwrap(), CheckResult::Approved);
+    assert_eq!(Policy::default().max_checks, 5);
+}

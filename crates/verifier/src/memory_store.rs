@@ -250,8 +250,9 @@ impl Store for MemoryStore {
             .map(|(key, _)| key.clone())
             .take(most)
             .collect();
-        let cleaned =
-            Cleaned { verifications: old.len() as u64, others: (limits.len() + guesses.len() + answers.len()) as u64 };
+        let others = limits.len() + guesses.len() + answers.len();
+        let more = old.len() >= most || limits.len().max(guesses.len()).max(answers.len()) >= most;
+        let cleaned = Cleaned { verifications: old.len() as u64, others: others as u64, more };
         if !dry_run {
             old.into_iter().for_each(|place| state.delete(place));
             state.limits.retain(|key, _| !limits.contains(key));

@@ -204,6 +204,8 @@ pub struct Cleaned {
     pub verifications: u64,
     /// Counters, guess logs and kept answers.
     pub others: u64,
+    /// Whether there may be more to delete.
+    pub more: bool,
 }
 
 /// Names the answer to a request that may be repeated: an application and a digest of its idempotency key.

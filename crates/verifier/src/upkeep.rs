@@ -123,11 +123,11 @@ impl Verifier {
             let done = self.inner.store.cleanup(now - cleanup.older_than, now, batch, dry_run).await?;
             total.verifications += done.verifications;
             total.others += done.others;
+            total.more = done.more;
             if !dry_run {
                 self.inner.observer.observe(Observation::Cleaned { verifications: done.verifications });
             }
-            let more = done.verifications >= batch as u64 || done.others >= batch as u64;
-            if !more || dry_run || !go_on(total) {
+            if !done.more || dry_run || !go_on(total) {
                 return Ok(total);
             }
             self.inner.clock.sleep(cleanup.pause).await;

@@ -12,14 +12,14 @@
   if (['light', 'dark'].includes(theme.recall())) root.dataset.theme = theme.recall();
 
   const SETTINGS = {
-    'spec-url': '/openapi.json',
     'server-url': location.origin, // what is tried is tried here, whatever address the document names
     'allow-server-selection': 'false',
     'load-fonts': 'false', // they would come from elsewhere
     'font-size': 'large',
     'schema-description-expanded': 'true',
     'allow-schema-description-expand-toggle': 'false',
-    'default-schema-tab': 'schema',
+    'default-schema-tab': 'example',
+    'response-area-height': '240px',
     'show-header': 'false',
     'show-method-in-nav-bar': 'as-colored-text',
     'nav-item-spacing': 'relaxed',
@@ -34,7 +34,21 @@
   const WIDE = { 'render-style': 'read', 'schema-style': 'table' };
   const NARROW = { 'render-style': 'view', 'schema-style': 'tree' }; // the viewer has no side bar there: fold the calls instead
 
-  document.addEventListener('DOMContentLoaded', () => {
+  /** The viewer overlooks a request's single `example`, and makes one up; it honours named `examples`. */
+  function withExamplesNamed(description) {
+    for (const path of Object.values(description.paths ?? {})) {
+      for (const operation of Object.values(path)) {
+        for (const media of Object.values(operation?.requestBody?.content ?? {})) {
+          if (media.example === undefined || media.examples) continue;
+          media.examples = { example: { summary: 'Example', value: media.example } };
+          delete media.example;
+        }
+      }
+    }
+    return description;
+  }
+
+  document.addEventListener('DOMContentLoaded', async () => {
     const button = document.getElementById('theme');
     const narrow = matchMedia('(max-width: 48rem)');
     const viewer = document.createElement('rapi-doc');
@@ -54,5 +68,21 @@
     set(SETTINGS);
     show();
     document.getElementById('reference').append(viewer);
+
+    const mended = new CSSStyleSheet(); // what no part or property reaches: a line set 15 px too far left
+    mended.replaceSync('#api-info { margin-left: 0; }');
+    viewer.shadowRoot.adoptedStyleSheets.push(mended);
+
+    try {
+      const answer = await fetch('/openapi.json');
+      if (!answer.ok) throw new Error(`it answered ${answer.status}`);
+      await viewer.loadSpec(withExamplesNamed(await answer.json()));
+    } catch (error) {
+      const notice = document.createElement('p');
+      notice.className = 'notice';
+      notice.setAttribute('role', 'alert');
+      notice.textContent = `/openapi.json could not be read: ${error.message}.`;
+      viewer.replaceWith(notice);
+    }
   });
 })();

@@ -1,0 +1,127 @@
+-- The first schema. A released migration is never edited: changes come as a new file, first expanding, later contracting.
+-- Instants are milliseconds since the Unix epoch, UTC. No column holds a code: codes are derived (docs/decisions/0002).
+
+-- Tenants. What one allows is in the configuration.
+CREATE TABLE application (
+    name        TEXT PRIMARY KEY,
+    account_sid TEXT NOT NULL UNIQUE,
+    created_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- API keys: digests alone; a key is shown once.
+CREATE TABLE api_key (
+    id                TEXT PRIMARY KEY,
+    application       TEXT NOT NULL REFERENCES application (name),
+    key_digest        BLOB NOT NULL UNIQUE,
+    auth_token_digest BLOB NOT NULL UNIQUE,
+    key_sid           TEXT NOT NULL UNIQUE,
+    key_secret_digest BLOB NOT NULL UNIQUE,
+    created_at        INTEGER NOT NULL,
+    revoked_at        INTEGER
+) STRICT;
+
+-- One row for each attempt to prove control of a destination. `place` is the order in which they began: new rows go to the end of
+-- the tree, so that a million live verifications cost no more to add to than a thousand.
+CREATE TABLE verification (
+    place                INTEGER PRIMARY KEY,
+    id                   BLOB NOT NULL,
+    application          TEXT NOT NULL,
+    destination          TEXT NOT NULL,
+    country              TEXT,
+    purpose              TEXT NOT NULL,
+    channel              TEXT NOT NULL,
+    status               TEXT NOT NULL,
+    created_at           INTEGER NOT NULL,
+    expires_at           INTEGER NOT NULL,
+    finished_at          INTEGER,
+    code_length          INTEGER NOT NULL,
+    key_id               TEXT NOT NULL,     -- the key of the ring that the code is derived under
+    chosen_digest        BLOB,              -- keyed digest of a code that the caller chose
+    chosen_sealed        BLOB,              -- the same code encrypted, until the verification ends
+    sends                INTEGER NOT NULL,
+    max_sends            INTEGER NOT NULL,
+    resend_at            INTEGER NOT NULL,
+    wrong_by_id          INTEGER NOT NULL,
+    wrong_by_destination INTEGER NOT NULL,
+    max_checks           INTEGER NOT NULL,
+    locale               TEXT,
+    template             TEXT,
+    metadata             TEXT               -- a JSON object of strings; null when empty
+) STRICT;
+
+CREATE UNIQUE INDEX verification_id ON verification (id);
+CREATE INDEX verification_destination ON verification (destination, application, purpose);
+CREATE INDEX verification_expires ON verification (expires_at);
+
+-- The outbox and its history: one row for each attempt with a provider, beside its verification.
+CREATE TABLE delivery (
+    verification INTEGER NOT NULL,          -- verification.place
+    number       INTEGER NOT NULL,
+    id           BLOB NOT NULL,
+    send         INTEGER NOT NULL,
+    channel      TEXT NOT NULL,
+    provider     TEXT NOT NULL,
+    status       TEXT NOT NULL,
+    queued_at    INTEGER NOT NULL,
+    at           INTEGER NOT NULL,
+    error        TEXT,
+    message_id   TEXT,
+    due_at       INTEGER NOT NULL,
+    lease_until  INTEGER NOT NULL,
+    claims       INTEGER NOT NULL,
+    PRIMARY KEY (verification, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX delivery_id ON delivery (id);
+CREATE INDEX delivery_message ON delivery (message_id, provider) WHERE message_id IS NOT NULL;
+CREATE INDEX delivery_outbox ON delivery (lease_until) WHERE status = 'queued';
+
+-- Rates as GCRA: the theoretical arrival time in microseconds.
+CREATE TABLE limit_state (
+    key TEXT PRIMARY KEY,
+    tat INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Wrong guesses of the last 24 hours at one destination of one application: instants as 8-byte big-endian integers.
+CREATE TABLE guess_log (
+    application    TEXT NOT NULL,
+    destination    TEXT NOT NULL,
+    by_id          BLOB NOT NULL,
+    by_destination BLOB NOT NULL,
+    forget_at      INTEGER NOT NULL,
+    PRIMARY KEY (application, destination)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX guess_log_forget ON guess_log (forget_at);
+
+-- What happened, in order; never a code.
+CREATE TABLE event (
+    place        INTEGER PRIMARY KEY,
+    kind         TEXT NOT NULL,
+    application  TEXT NOT NULL,
+    verification BLOB NOT NULL,
+    delivery     BLOB,
+    at           INTEGER NOT NULL
+) STRICT;
+
+-- Answers given under an idempotency key: sealed, since they may hold a token.
+CREATE TABLE kept_answer (
+    application     TEXT NOT NULL,
+    key             BLOB NOT NULL,
+    fingerprint     BLOB NOT NULL,
+    seed            BLOB NOT NULL,
+    in_flight_until INTEGER NOT NULL,
+    expires_at      INTEGER NOT NULL,
+    answer          BLOB,
+    PRIMARY KEY (application, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX kept_answer_expires ON kept_answer (expires_at);
+
+-- Written when there is nothing to write but that must not show in the time an answer takes.
+CREATE TABLE decoy (
+    one   INTEGER PRIMARY KEY CHECK (one = 1),
+    count INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO decoy VALUES (1, 0);

@@ -1,0 +1,299 @@
+//! SQLite: one file, no server.
+//!
+//! One thread writes. It takes every decision that waits, runs them in one transaction and makes them durable with one fsync
+//! (`journal_mode=WAL`, `synchronous=FULL`), and only then are they answered. Reads run beside it. A second process on the same
+//! file is safe: transactions begin `IMMEDIATE`, so the two take turns.
+
+mod migrate;
+mod read;
+mod rows;
+mod write;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use countersign::core::event::Event;
+use countersign::core::id::{ApplicationName, VerificationId};
+use countersign::core::time::Timestamp;
+use countersign::core::verification::{Delivery, Verification};
+use countersign::sender::BoxFuture;
+use countersign::store::{
+    AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, ListFilter, NewAnswer, Page, Store,
+    StoreError, StoreResult,
+};
+use rusqlite::{Connection, OpenFlags};
+
+pub use migrate::{SCHEMA, migrations_sql, schema_version};
+use writer::Writer;
+
+/// The SQLite that is linked must not have the WAL-reset bug (fixed in 3.51.3): it loses committed writes in just our shape.
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// A store in one SQLite file.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Arc<Readers>,
+    /// Up to when every verification that had expired was seen to be marked so.
+    expired_through: Mutex<i64>,
+    /// The counter at which the next cleanup begins.
+    cleaned_through: Mutex<String>,
+}
+
+/// Connections that only read; one is made when all are in use.
+struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// How a store file is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Whether the schema is brought up to date; if not, a file that is not up to date is refused.
+    pub migrate: bool,
+    /// How long to wait for another process that is writing.
+    pub busy: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { migrate: true, busy: Duration::from_secs(5) }
+    }
+}
+
+impl SqliteStore {
+    /// Opens a store file, and makes it if it is not there (readable by its owner alone).
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if the file cannot be opened or is being written to by somebody else for too long;
+    /// [`StoreError::Inconsistent`] if it is not ours, or its schema is newer than this program knows.
+    pub fn open(path: &Path, options: Options) -> StoreResult<Self> {
+        if rusqlite::version_number() < OLDEST_SQLITE {
+            return Err(StoreError::Inconsistent(
+                "linked with an SQLite that can lose committed writes; 3.51.3 or later is needed".into(),
+            ));
+        }
+        make_private(path)?;
+        let mut connection = Connection::open(path).map_err(|error| broken_at(path, &error))?;
+        prepare(&connection, options.busy).map_err(|error| broken_at(path, &error))?;
+        migrate::migrate(&mut connection, options.migrate).map_err(|error| error.at(path))?;
+        let readers = Arc::new(Readers { path: path.to_owned(), idle: Mutex::new(Vec::new()) });
+        Ok(Self {
+            writer: Writer::start(connection)?,
+            readers,
+            expired_through: Mutex::new(i64::MIN),
+            cleaned_through: Mutex::default(),
+        })
+    }
+
+    /// Runs a read beside the writer, off the async threads.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        self.writer.check()?;
+        let readers = Arc::clone(&self.readers);
+        let read = move || {
+            let connection = readers.take()?;
+            let result = work(&connection).map_err(|error| unavailable(&error));
+            readers.put_back(connection);
+            result
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|error| StoreError::Unavailable(error.to_string()))?
+    }
+
+    /// Runs a write among the decisions, in their transaction. It may run again if a neighbour failed.
+    async fn write<T: Send + 'static>(
+        &self,
+        mut work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        let slot = Arc::new(Mutex::new(None));
+        let result = Arc::clone(&slot);
+        self.writer
+            .run(Box::new(move |connection| {
+                let value = work(connection)?;
+                *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+                Ok(())
+            }))
+            .await?;
+        let value = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        value.ok_or_else(|| StoreError::Inconsistent("a write was never run".to_owned()))
+    }
+}
+
+impl Readers {
+    fn take(&self) -> StoreResult<Connection> {
+        if let Some(connection) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            return Ok(connection);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags).map_err(|error| unavailable(&error))?;
+        connection.busy_timeout(Duration::from_secs(2)).map_err(|error| unavailable(&error))?;
+        connection.pragma_update(None, "query_only", true).map_err(|error| unavailable(&error))?;
+        Ok(connection)
+    }
+
+    fn put_back(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < 4 {
+            idle.push(connection);
+        }
+    }
+}
+
+/// The file holds destinations: a new one is its owner's alone. SQLite gives its companions (`-wal`, `-shm`) the same mode.
+fn make_private(path: &Path) -> StoreResult<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(StoreError::Unavailable(format!("{}: {error}", path.display()))),
+    }
+}
+
+fn prepare(connection: &Connection, busy: Duration) -> rusqlite::Result<()> {
+    connection.busy_timeout(busy)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    // 16 MiB of log between checkpoints: pages that are written often are copied back once.
+    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    connection.pragma_update(None, "cache_size", -65_536)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+pub(crate) fn unavailable(error: &rusqlite::Error) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}
+
+fn broken_at(path: &Path, error: &rusqlite::Error) -> StoreError {
+    StoreError::Unavailable(format!("{}: {error}", path.display()))
+}
+
+impl Store for SqliteStore {
+    fn run(&self, mut job: Box<dyn Job>) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.writer.run(Box::new(move |connection| write::run(connection, &mut *job))))
+    }
+
+    fn verification<'a>(
+        &'a self,
+        application: &'a ApplicationName,
+        id: VerificationId,
+    ) -> BoxFuture<'a, StoreResult<Option<(Verification, Vec<Delivery>)>>> {
+        let application = application.clone();
+        Box::pin(self.read(move |connection| read::verification(connection, &application, id)))
+    }
+
+    fn list<'a>(&'a self, filter: &'a ListFilter) -> BoxFuture<'a, StoreResult<Page>> {
+        let filter = filter.clone();
+        Box::pin(self.read(move |connection| read::list(connection, &filter)))
+    }
+
+    fn claim(&self, now: Timestamp, lease: Duration, most: usize) -> BoxFuture<'_, StoreResult<Vec<Claimed>>> {
+        Box::pin(async move {
+            // Almost always nothing is overdue: a read finds that out without a transaction.
+            if !self.read(move |connection| read::has_overdue_delivery(connection, now)).await? {
+                return Ok(Vec::new());
+            }
+            self.write(move |connection| write::claim(connection, now, lease, most)).await
+        })
+    }
+
+    fn overdue(
+        &self,
+        now: Timestamp,
+        most: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>> {
+        Box::pin(async move {
+            let after = *self.expired_through.lock().unwrap_or_else(PoisonError::into_inner);
+            let rows = self.read(move |connection| read::overdue(connection, after, now, most)).await?;
+            // What was found is looked for again next time, in case it could not be marked.
+            let through = rows.first().map_or(now.as_millis(), |(expires_at, ..)| expires_at - 1);
+            *self.expired_through.lock().unwrap_or_else(PoisonError::into_inner) = through;
+            Ok(rows.into_iter().map(|(_, application, id)| (application, id)).collect())
+        })
+    }
+
+    fn cleanup(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        most: usize,
+        dry_run: bool,
+    ) -> BoxFuture<'_, StoreResult<Cleaned>> {
+        Box::pin(async move {
+            if dry_run {
+                return self.read(move |connection| read::count_old(connection, before, now)).await;
+            }
+            let after = self.cleaned_through.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let (cleaned, next) =
+                self.write(move |connection| write::cleanup(connection, before, now, most, &after)).await?;
+            *self.cleaned_through.lock().unwrap_or_else(PoisonError::into_inner) = next;
+            Ok(cleaned)
+        })
+    }
+
+    fn events(&self, after: u64, most: usize) -> BoxFuture<'_, StoreResult<Vec<(u64, Event)>>> {
+        Box::pin(self.read(move |connection| read::events(connection, after, most)))
+    }
+
+    fn begin_answer<'a>(&'a self, key: &'a AnswerKey, fresh: NewAnswer) -> BoxFuture<'a, StoreResult<KeptAnswer>> {
+        let key = key.clone();
+        Box::pin(self.write(move |connection| write::begin_answer(connection, &key, &fresh)))
+    }
+
+    fn keep_answer<'a>(&'a self, key: &'a AnswerKey, answer: Vec<u8>) -> BoxFuture<'a, StoreResult<()>> {
+        let key = key.clone();
+        Box::pin(self.write(move |connection| write::keep_answer(connection, &key, &answer)))
+    }
+
+    fn drop_answer<'a>(&'a self, key: &'a AnswerKey) -> BoxFuture<'a, StoreResult<()>> {
+        let key = key.clone();
+        Box::pin(self.write(move |connection| write::drop_answer(connection, &key)))
+    }
+
+    fn create_application<'a>(&'a self, application: &'a ApplicationRecord) -> BoxFuture<'a, StoreResult<bool>> {
+        let application = application.clone();
+        Box::pin(self.write(move |connection| write::create_application(connection, &application)))
+    }
+
+    fn applications(&self) -> BoxFuture<'_, StoreResult<Vec<ApplicationRecord>>> {
+        Box::pin(self.read(read::applications))
+    }
+
+    fn create_key<'a>(&'a self, key: &'a KeyRecord) -> BoxFuture<'a, StoreResult<()>> {
+        let key = key.clone();
+        Box::pin(self.write(move |connection| write::create_key(connection, &key)))
+    }
+
+    fn keys<'a>(&'a self, application: &'a ApplicationName) -> BoxFuture<'a, StoreResult<Vec<KeyRecord>>> {
+        let application = application.clone();
+        Box::pin(self.read(move |connection| read::keys(connection, &application)))
+    }
+
+    fn key_by_digest(&self, digest: [u8; 32]) -> BoxFuture<'_, StoreResult<Option<KeyRecord>>> {
+        Box::pin(self.read(move |connection| read::key_by_digest(connection, digest)))
+    }
+
+    fn revoke_key<'a>(&'a self, id: &'a str, now: Timestamp) -> BoxFuture<'a, StoreResult<bool>> {
+        let id = id.to_owned();
+        Box::pin(self.write(move |connection| write::revoke_key(connection, &id, now)))
+    }
+
+    fn ping(&self) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.read(|connection| connection.query_row("SELECT one FROM decoy", [], |_| Ok(()))))
+    }
+
+    fn close(&self) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(async move {
+            self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.writer.close().await
+        })
+    }
+}

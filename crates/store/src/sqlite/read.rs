@@ -1,0 +1,220 @@
+//! Everything that is only read.
+
+use countersign::core::decision::{GuessKey, Lookup};
+use countersign::core::event::Event;
+use countersign::core::id::{ApplicationName, DeliveryId, VerificationId};
+use countersign::core::limit::{LimitKey, Tat};
+use countersign::core::time::Timestamp;
+use countersign::core::verification::{Delivery, GuessLog, Status, Verification};
+use countersign::store::{ApplicationRecord, Cleaned, KeyRecord, ListFilter, Page};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+
+use super::rows::{self, API_KEY, DELIVERY, VERIFICATION};
+
+/// The verification that a decision is about, with its place.
+pub(super) fn lookup(connection: &Connection, lookup: &Lookup) -> rusqlite::Result<Option<(i64, Verification)>> {
+    match lookup {
+        Lookup::ById { application, id } => by_id(connection, application, *id),
+        Lookup::Latest { application, to, purpose } => connection
+            .prepare_cached(&format!(
+                "SELECT {VERIFICATION} FROM verification WHERE destination = ?1 AND application = ?2 AND purpose = ?3 \
+                 ORDER BY place DESC LIMIT 1"
+            ))?
+            .query_row(params![to.reveal(), application.as_str(), purpose.as_str()], rows::verification)
+            .optional(),
+        Lookup::ByReference { provider, reference } => by_reference(connection, provider, reference),
+    }
+}
+
+fn by_id(
+    connection: &Connection,
+    application: &ApplicationName,
+    id: VerificationId,
+) -> rusqlite::Result<Option<(i64, Verification)>> {
+    let found = connection
+        .prepare_cached(&format!("SELECT {VERIFICATION} FROM verification WHERE id = ?1"))?
+        .query_row([id.as_bytes()], rows::verification)
+        .optional()?;
+    Ok(found.filter(|(_, row)| row.application == *application))
+}
+
+fn by_reference(
+    connection: &Connection,
+    provider: &str,
+    reference: &str,
+) -> rusqlite::Result<Option<(i64, Verification)>> {
+    let named = connection
+        .prepare_cached("SELECT verification FROM delivery WHERE message_id = ?1 AND provider = ?2 ORDER BY verification DESC LIMIT 1")?
+        .query_row([reference, provider], |row| row.get::<_, i64>(0))
+        .optional()?;
+    let place = match (named, reference.parse::<DeliveryId>()) {
+        (None, Ok(id)) => connection
+            .prepare_cached("SELECT verification FROM delivery WHERE id = ?1 AND provider = ?2")?
+            .query_row(params![id.as_bytes(), provider], |row| row.get::<_, i64>(0))
+            .optional()?,
+        (named, _) => named,
+    };
+    let Some(place) = place else { return Ok(None) };
+    connection
+        .prepare_cached(&format!("SELECT {VERIFICATION} FROM verification WHERE place = ?1"))?
+        .query_row([place], rows::verification)
+        .optional()
+}
+
+pub(super) fn deliveries(connection: &Connection, place: i64, id: VerificationId) -> rusqlite::Result<Vec<Delivery>> {
+    connection
+        .prepare_cached(&format!("SELECT {DELIVERY} FROM delivery WHERE verification = ?1 ORDER BY number"))?
+        .query_map([place], |row| rows::delivery(row, id))?
+        .collect()
+}
+
+pub(super) fn limit(connection: &Connection, key: &LimitKey) -> rusqlite::Result<Option<Tat>> {
+    connection
+        .prepare_cached("SELECT tat FROM limit_state WHERE key = ?1")?
+        .query_row([&key.0], |row| row.get(0).map(Tat))
+        .optional()
+}
+
+pub(super) fn guesses(connection: &Connection, key: &GuessKey) -> rusqlite::Result<GuessLog> {
+    let found = connection
+        .prepare_cached("SELECT by_id, by_destination FROM guess_log WHERE application = ?1 AND destination = ?2")?
+        .query_row([key.application.as_str(), &key.destination], |row| {
+            Ok(GuessLog {
+                by_id: rows::instants_from_bytes(row.get_ref(0)?.as_blob()?),
+                by_destination: rows::instants_from_bytes(row.get_ref(1)?.as_blob()?),
+            })
+        })
+        .optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+pub(super) fn verification(
+    connection: &Connection,
+    application: &ApplicationName,
+    id: VerificationId,
+) -> rusqlite::Result<Option<(Verification, Vec<Delivery>)>> {
+    let Some((place, row)) = by_id(connection, application, id)? else { return Ok(None) };
+    let deliveries = deliveries(connection, place, id)?;
+    Ok(Some((row, deliveries)))
+}
+
+pub(super) fn list(connection: &Connection, filter: &ListFilter) -> rusqlite::Result<Page> {
+    let mut conditions = vec!["application = ?"];
+    let mut values = vec![Value::from(filter.application.to_string())];
+    if let Some(to) = &filter.to {
+        conditions.push("destination = ?");
+        values.push(to.reveal().to_owned().into());
+    }
+    if let Some(purpose) = &filter.purpose {
+        conditions.push("purpose = ?");
+        values.push(purpose.to_string().into());
+    }
+    if let Some(after) = filter.after {
+        conditions.push("place < ?");
+        values.push(i64::try_from(after).unwrap_or(i64::MAX).into());
+    }
+    if let Some(status) = filter.status {
+        let now = Value::from(filter.now.as_millis());
+        match status {
+            Status::Pending => {
+                conditions.push("status = 'pending' AND expires_at > ?");
+                values.push(now);
+            }
+            Status::Expired => {
+                conditions.push("(status = 'expired' OR status = 'pending' AND expires_at <= ?)");
+                values.push(now);
+            }
+            _ => {
+                conditions.push("status = ?");
+                values.push(status.as_str().to_owned().into());
+            }
+        }
+    }
+    values.push(i64::try_from(filter.limit.saturating_add(1)).unwrap_or(i64::MAX).into());
+    let sql = format!(
+        "SELECT {VERIFICATION} FROM verification WHERE {} ORDER BY place DESC LIMIT ?",
+        conditions.join(" AND ")
+    );
+    let mut found: Vec<(i64, Verification)> = connection
+        .prepare(&sql)?
+        .query_map(params_from_iter(values), rows::verification)?
+        .collect::<rusqlite::Result<_>>()?;
+    let more = found.len() > filter.limit;
+    found.truncate(filter.limit);
+    let next = if more { found.last().and_then(|(place, _)| u64::try_from(*place).ok()) } else { None };
+    let rows = found
+        .into_iter()
+        .map(|(place, row)| deliveries(connection, place, row.id).map(|deliveries| (row, deliveries)))
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Page { rows, next })
+}
+
+pub(super) fn has_overdue_delivery(connection: &Connection, now: Timestamp) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM delivery WHERE status = 'queued' AND lease_until <= ?1)")?
+        .query_row([now.as_millis()], |row| row.get(0))
+}
+
+/// Verifications called pending whose time was up between the two instants: when, whose, which.
+pub(super) fn overdue(
+    connection: &Connection,
+    after: i64,
+    now: Timestamp,
+    most: usize,
+) -> rusqlite::Result<Vec<(i64, ApplicationName, VerificationId)>> {
+    connection
+        .prepare_cached(
+            "SELECT expires_at, application, id FROM verification \
+             WHERE expires_at > ?1 AND expires_at <= ?2 AND status = 'pending' ORDER BY expires_at LIMIT ?3",
+        )?
+        .query_map(params![after, now.as_millis(), i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+            let application: String = row.get(1)?;
+            Ok((row.get(0)?, application.parse().unwrap_or_default(), VerificationId::from_bytes(row.get(2)?)))
+        })?
+        .collect()
+}
+
+/// What a cleanup would delete.
+pub(super) fn count_old(connection: &Connection, before: Timestamp, now: Timestamp) -> rusqlite::Result<Cleaned> {
+    let count =
+        |sql: &str, bound: i64| connection.query_row(sql, [bound], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
+    Ok(Cleaned {
+        verifications: count("SELECT count(*) FROM verification WHERE expires_at < ?1", before.as_millis())?,
+        others: count("SELECT count(*) FROM limit_state WHERE tat / 1000 + 1 <= ?1", now.as_millis())?
+            + count("SELECT count(*) FROM guess_log WHERE forget_at <= ?1", now.as_millis())?
+            + count("SELECT count(*) FROM kept_answer WHERE expires_at <= ?1", now.as_millis())?,
+        more: false,
+    })
+}
+
+pub(super) fn events(connection: &Connection, after: u64, most: usize) -> rusqlite::Result<Vec<(u64, Event)>> {
+    connection
+        .prepare_cached("SELECT place, kind, application, verification, delivery, at FROM event WHERE place > ?1 ORDER BY place LIMIT ?2")?
+        .query_map(params![i64::try_from(after).unwrap_or(i64::MAX), i64::try_from(most).unwrap_or(i64::MAX)], rows::event)?
+        .collect()
+}
+
+pub(super) fn applications(connection: &Connection) -> rusqlite::Result<Vec<ApplicationRecord>> {
+    connection
+        .prepare_cached("SELECT name, account_sid, created_at FROM application ORDER BY name")?
+        .query_map([], rows::application)?
+        .collect()
+}
+
+pub(super) fn keys(connection: &Connection, application: &ApplicationName) -> rusqlite::Result<Vec<KeyRecord>> {
+    connection
+        .prepare_cached(&format!("SELECT {API_KEY} FROM api_key WHERE application = ?1 ORDER BY created_at, id"))?
+        .query_map([application.as_str()], rows::api_key)?
+        .collect()
+}
+
+pub(super) fn key_by_digest(connection: &Connection, digest: [u8; 32]) -> rusqlite::Result<Option<KeyRecord>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {API_KEY} FROM api_key \
+             WHERE (key_digest = ?1 OR auth_token_digest = ?1 OR key_secret_digest = ?1) AND revoked_at IS NULL"
+        ))?
+        .query_row([digest], rows::api_key)
+        .optional()
+}

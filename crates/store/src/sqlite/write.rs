@@ -1,0 +1,380 @@
+//! Everything that is written, inside the writer's transaction. No rule lives here.
+
+use std::time::Duration;
+
+use countersign::core::code::CodeSource;
+use countersign::core::decision::{Changes, Snapshot, Write};
+use countersign::core::limit::Tat;
+use countersign::core::time::Timestamp;
+use countersign::core::verification::{Delivery, GuessLog, Verification};
+use countersign::store::{AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, NewAnswer};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{read, rows};
+
+/// Looks up, reads, decides, writes.
+pub(super) fn run(connection: &Connection, job: &mut dyn Job) -> rusqlite::Result<()> {
+    let (place, verification) = read::lookup(connection, &job.lookup())?.unzip();
+    let reads = job.reads(verification.as_ref());
+    let snapshot = Snapshot {
+        deliveries: match (place, &verification) {
+            (Some(place), Some(found)) if reads.deliveries => read::deliveries(connection, place, found.id)?,
+            _ => Vec::new(),
+        },
+        verification,
+        limits: reads.limits.iter().map(|key| read::limit(connection, key)).collect::<rusqlite::Result<_>>()?,
+        guesses: match &reads.guesses {
+            Some(key) => read::guesses(connection, key)?,
+            None => GuessLog::default(),
+        },
+    };
+    let changes = job.decide(&snapshot);
+    apply(connection, place, &changes)
+}
+
+fn apply(connection: &Connection, place: Option<i64>, changes: &Changes) -> rusqlite::Result<()> {
+    let mut place = place;
+    match &changes.verification {
+        Some(Write::Insert(row)) => place = Some(insert_verification(connection, row)?),
+        Some(Write::Update(row)) => update_verification(connection, place, row)?,
+        None => {}
+    }
+    for write in &changes.deliveries {
+        match write {
+            Write::Insert(row) => insert_delivery(connection, place, row)?,
+            Write::Update(row) => update_delivery(connection, place, row)?,
+        }
+    }
+    for (key, tat) in &changes.limits {
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO limit_state (key, tat) VALUES (?1, ?2)")?
+            .execute(params![key.0, tat.0])?;
+    }
+    if let Some((key, log)) = &changes.guesses {
+        connection.prepare_cached("INSERT OR REPLACE INTO guess_log VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+            key.application.as_str(),
+            key.destination,
+            rows::instants_to_bytes(&log.by_id),
+            rows::instants_to_bytes(&log.by_destination),
+            log.forgettable_at().as_millis(),
+        ])?;
+    }
+    for event in &changes.events {
+        connection
+            .prepare_cached(
+                "INSERT INTO event (kind, application, verification, delivery, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                event.kind.as_str(),
+                event.application.as_str(),
+                event.verification.as_bytes(),
+                event.delivery.as_ref().map(|id| id.as_bytes()),
+                event.at.as_millis(),
+            ])?;
+    }
+    if changes.decoy {
+        connection.prepare_cached("UPDATE decoy SET count = count + 1")?.execute([])?;
+    }
+    Ok(())
+}
+
+fn insert_verification(connection: &Connection, row: &Verification) -> rusqlite::Result<i64> {
+    let (key, digest, sealed) = code_columns(&row.code);
+    let metadata = (!row.metadata.is_empty()).then(|| serde_json::to_string(&row.metadata).unwrap_or_default());
+    connection
+        .prepare_cached(
+            "INSERT INTO verification (id, application, destination, country, purpose, channel, status, created_at, expires_at, \
+             finished_at, code_length, key_id, chosen_digest, chosen_sealed, sends, max_sends, resend_at, wrong_by_id, \
+             wrong_by_destination, max_checks, locale, template, metadata) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+        )?
+        .execute(params![
+            row.id.as_bytes(),
+            row.application.as_str(),
+            row.to.reveal(),
+            row.to.country().as_ref().map(|country| country.as_str()),
+            row.purpose.as_str(),
+            row.channel.as_str(),
+            row.status.as_str(),
+            row.created_at.as_millis(),
+            row.expires_at.as_millis(),
+            row.finished_at.map(Timestamp::as_millis),
+            row.code_length,
+            key,
+            digest,
+            sealed,
+            row.sends,
+            row.max_sends,
+            row.resend_at.as_millis(),
+            row.wrong_by_id,
+            row.wrong_by_destination,
+            row.max_checks,
+            row.locale,
+            row.template,
+            metadata,
+        ])?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// Only what can change does: the rest of a verification is what its code is bound to.
+fn update_verification(connection: &Connection, place: Option<i64>, row: &Verification) -> rusqlite::Result<()> {
+    let (_, _, sealed) = code_columns(&row.code);
+    let changed = connection
+        .prepare_cached(
+            "UPDATE verification SET channel = ?2, status = ?3, finished_at = ?4, chosen_sealed = ?5, sends = ?6, resend_at = ?7, \
+             wrong_by_id = ?8, wrong_by_destination = ?9, template = ?10 WHERE place = ?1",
+        )?
+        .execute(params![
+            place,
+            row.channel.as_str(),
+            row.status.as_str(),
+            row.finished_at.map(Timestamp::as_millis),
+            sealed,
+            row.sends,
+            row.resend_at.as_millis(),
+            row.wrong_by_id,
+            row.wrong_by_destination,
+            row.template,
+        ])?;
+    exactly_one(changed)
+}
+
+type CodeColumns<'a> = (&'a str, Option<&'a [u8]>, Option<&'a [u8]>);
+
+fn code_columns(code: &CodeSource) -> CodeColumns<'_> {
+    match code {
+        CodeSource::Derived { key } => (key, None, None),
+        CodeSource::Chosen { key, digest, sealed } => (key, Some(digest), sealed.as_deref()),
+    }
+}
+
+fn insert_delivery(connection: &Connection, place: Option<i64>, row: &Delivery) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO delivery (verification, number, id, send, channel, provider, status, queued_at, at, error, message_id, \
+             due_at, lease_until, claims) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        )?
+        .execute(params![
+            place,
+            row.number,
+            row.id.as_bytes(),
+            row.send,
+            row.channel.as_str(),
+            row.provider,
+            row.status.as_str(),
+            row.queued_at.as_millis(),
+            row.at.as_millis(),
+            row.error,
+            row.message_id,
+            row.due_at.as_millis(),
+            row.lease_until.as_millis(),
+            row.claims,
+        ])
+        .and_then(exactly_one)
+}
+
+fn update_delivery(connection: &Connection, place: Option<i64>, row: &Delivery) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE delivery SET status = ?3, at = ?4, error = ?5, message_id = ?6, lease_until = ?7, claims = ?8 \
+             WHERE verification = ?1 AND number = ?2",
+        )?
+        .execute(params![
+            place,
+            row.number,
+            row.status.as_str(),
+            row.at.as_millis(),
+            row.error,
+            row.message_id,
+            row.lease_until.as_millis(),
+            row.claims,
+        ])
+        .and_then(exactly_one)
+}
+
+/// A row that was read in this transaction must be there to be written: anything else is a bug, and must not be committed.
+fn exactly_one(changed: usize) -> rusqlite::Result<()> {
+    if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
+}
+
+/// Takes overdue deliveries under a new lease.
+pub(super) fn claim(
+    connection: &Connection,
+    now: Timestamp,
+    lease: Duration,
+    most: usize,
+) -> rusqlite::Result<Vec<Claimed>> {
+    let due: Vec<(i64, i64)> = connection
+        .prepare_cached(
+            "SELECT verification, number FROM delivery WHERE status = 'queued' AND lease_until <= ?1 ORDER BY lease_until LIMIT ?2",
+        )?
+        .query_map(params![now.as_millis(), i64::try_from(most).unwrap_or(i64::MAX)], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut claimed = Vec::with_capacity(due.len());
+    for (place, number) in due {
+        connection
+            .prepare_cached(
+                "UPDATE delivery SET lease_until = ?3, claims = claims + 1 WHERE verification = ?1 AND number = ?2",
+            )?
+            .execute(params![place, number, (now + lease).as_millis()])?;
+        let found = connection
+            .prepare_cached(&format!("SELECT {} FROM verification WHERE place = ?1", rows::VERIFICATION))?
+            .query_row([place], rows::verification)
+            .optional()?;
+        let Some((_, verification)) = found else { continue };
+        let delivery = connection
+            .prepare_cached(&format!(
+                "SELECT {} FROM delivery WHERE verification = ?1 AND number = ?2",
+                rows::DELIVERY
+            ))?
+            .query_row([place, number], |row| rows::delivery(row, verification.id))?;
+        claimed.push(Claimed { delivery, verification });
+    }
+    Ok(claimed)
+}
+
+/// One small batch: a few rows of each kind, so that live traffic waits for milliseconds at most. Counters have no index on their
+/// time, which every send would pay for: they are walked in the order of their keys, a stretch in each batch, from `after` on.
+pub(super) fn cleanup(
+    connection: &Connection,
+    before: Timestamp,
+    now: Timestamp,
+    most: usize,
+    after: &str,
+) -> rusqlite::Result<(Cleaned, String)> {
+    let rows = i64::try_from(most).unwrap_or(i64::MAX);
+    let old: Vec<i64> = connection
+        .prepare_cached("SELECT place FROM verification WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2")?
+        .query_map([before.as_millis(), rows], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for place in &old {
+        connection.prepare_cached("DELETE FROM delivery WHERE verification = ?1")?.execute([place])?;
+        connection.prepare_cached("DELETE FROM verification WHERE place = ?1")?.execute([place])?;
+    }
+    // The newest event stays, so that places are never given twice and no reader of events misses one.
+    let events = connection
+        .prepare_cached(
+            "DELETE FROM event WHERE place IN (SELECT place FROM event ORDER BY place LIMIT ?2) AND at < ?1 \
+             AND place < (SELECT max(place) FROM event)",
+        )?
+        .execute([before.as_millis(), rows.saturating_mul(4)])?;
+    let mut others = 0;
+    for sql in [
+        "DELETE FROM guess_log WHERE (application, destination) IN \
+         (SELECT application, destination FROM guess_log WHERE forget_at <= ?1 LIMIT ?2)",
+        "DELETE FROM kept_answer WHERE (application, key) IN (SELECT application, key FROM kept_answer WHERE expires_at <= ?1 LIMIT ?2)",
+    ] {
+        others += connection.prepare_cached(sql)?.execute([now.as_millis(), rows])?;
+    }
+    let (counters, next) = cleanup_limits(connection, now, rows.saturating_mul(4), after)?;
+    let more =
+        old.len() >= most || events as i64 >= rows.saturating_mul(4) || others as i64 >= rows || !next.is_empty();
+    Ok((Cleaned { verifications: old.len() as u64, others: (others + counters) as u64, more }, next))
+}
+
+/// Deletes forgettable counters among the next `most` keys; where the next stretch begins, or nothing at the end.
+fn cleanup_limits(
+    connection: &Connection,
+    now: Timestamp,
+    most: i64,
+    after: &str,
+) -> rusqlite::Result<(usize, String)> {
+    let stretch: Vec<(String, Tat)> = connection
+        .prepare_cached("SELECT key, tat FROM limit_state WHERE key > ?1 ORDER BY key LIMIT ?2")?
+        .query_map(params![after, most], |row| Ok((row.get(0)?, row.get(1).map(Tat)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut deleted = 0;
+    for (key, _) in stretch.iter().filter(|(_, tat)| tat.forgettable_at() <= now) {
+        deleted += connection.prepare_cached("DELETE FROM limit_state WHERE key = ?1")?.execute([key])?;
+    }
+    let last = stretch.last().filter(|_| stretch.len() as i64 >= most);
+    Ok((deleted, last.map(|(key, _)| key.clone()).unwrap_or_default()))
+}
+
+pub(super) fn begin_answer(
+    connection: &Connection,
+    key: &AnswerKey,
+    fresh: &NewAnswer,
+) -> rusqlite::Result<KeptAnswer> {
+    let id = params![key.application.as_str(), key.key];
+    let known = connection
+        .prepare_cached(
+            "SELECT fingerprint, seed, in_flight_until, expires_at, answer FROM kept_answer WHERE application = ?1 AND key = ?2",
+        )?
+        .query_row(id, |row| {
+            Ok((row.get::<_, [u8; 32]>(0)?, seed(row.get_ref(1)?.as_blob()?), rows::time(row, 2)?, rows::time(row, 3)?, row.get(4)?))
+        })
+        .optional()?;
+    match known.filter(|(_, _, _, expires_at, _)| *expires_at > fresh.now) {
+        Some((fingerprint, ..)) if fingerprint != fresh.fingerprint => Ok(KeptAnswer::Mismatch),
+        Some((.., Some(answer))) => Ok(KeptAnswer::Answered(answer)),
+        Some((_, _, in_flight_until, ..)) if in_flight_until > fresh.now => Ok(KeptAnswer::InFlight),
+        Some((_, seed, ..)) => {
+            connection
+                .prepare_cached("UPDATE kept_answer SET in_flight_until = ?3 WHERE application = ?1 AND key = ?2")?
+                .execute(params![key.application.as_str(), key.key, fresh.in_flight_until.as_millis()])?;
+            Ok(KeptAnswer::Begun { seed })
+        }
+        None => {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO kept_answer VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL)")?
+                .execute(params![
+                    key.application.as_str(),
+                    key.key,
+                    fresh.fingerprint,
+                    fresh.seed.as_slice(),
+                    fresh.in_flight_until.as_millis(),
+                    fresh.expires_at.as_millis(),
+                ])?;
+            Ok(KeptAnswer::Begun { seed: fresh.seed })
+        }
+    }
+}
+
+fn seed(bytes: &[u8]) -> [u8; 56] {
+    bytes.first_chunk().copied().unwrap_or([0; 56])
+}
+
+pub(super) fn keep_answer(connection: &Connection, key: &AnswerKey, answer: &[u8]) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE kept_answer SET answer = ?3 WHERE application = ?1 AND key = ?2")?
+        .execute(params![key.application.as_str(), key.key, answer])
+        .map(drop)
+}
+
+pub(super) fn drop_answer(connection: &Connection, key: &AnswerKey) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM kept_answer WHERE application = ?1 AND key = ?2")?
+        .execute(params![key.application.as_str(), key.key])
+        .map(drop)
+}
+
+pub(super) fn create_application(connection: &Connection, application: &ApplicationRecord) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO application (name, account_sid, created_at) VALUES (?1, ?2, ?3)")?
+        .execute(params![application.name.as_str(), application.account_sid, application.created_at.as_millis()])
+        .map(|made| made == 1)
+}
+
+pub(super) fn create_key(connection: &Connection, key: &KeyRecord) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(&format!("INSERT INTO api_key ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", rows::API_KEY))?
+        .execute(params![
+            key.id,
+            key.application.as_str(),
+            key.key_digest,
+            key.auth_token_digest,
+            key.key_sid,
+            key.key_secret_digest,
+            key.created_at.as_millis(),
+            key.revoked_at.map(Timestamp::as_millis),
+        ])
+        .map(drop)
+}
+
+pub(super) fn revoke_key(connection: &Connection, id: &str, now: Timestamp) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("UPDATE api_key SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1")?
+        .execute(params![id, now.as_millis()])
+        .map(|changed| changed == 1)
+}

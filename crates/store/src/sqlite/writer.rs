@@ -1,0 +1,159 @@
+//! The one thread that writes, and its group commit.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use countersign::store::{StoreError, StoreResult};
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::oneshot;
+
+use super::unavailable;
+
+/// Decisions that may wait at once. More than this means that the disk cannot keep up, and waiting longer would not help.
+const QUEUE: usize = 8192;
+/// Decisions in one transaction: enough that the fsync is shared by all who wait, few enough that nobody waits for long.
+const BATCH: usize = 256;
+
+/// What is done in a transaction. It may be done again: each time as if for the first time.
+pub(super) type Work = Box<dyn FnMut(&Connection) -> rusqlite::Result<()> + Send>;
+
+struct Task {
+    work: Work,
+    done: oneshot::Sender<StoreResult<()>>,
+}
+
+/// The handle of the writing thread.
+pub(super) struct Writer {
+    queue: Mutex<Option<SyncSender<Task>>>,
+    broken: Arc<AtomicBool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection) -> StoreResult<Self> {
+        let (queue, tasks) = sync_channel(QUEUE);
+        let broken = Arc::new(AtomicBool::new(false));
+        let sees = Arc::clone(&broken);
+        let thread = std::thread::Builder::new()
+            .name("countersign-writer".to_owned())
+            .spawn(move || write_all(&connection, &tasks, &sees))
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(Self { queue: Mutex::new(Some(queue)), broken, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Whether the store still takes work.
+    pub(super) fn check(&self) -> StoreResult<()> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(StoreError::Unavailable(
+                "a commit failed on this file; look at the disk and restart".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Runs work in the next transaction; returns when it is durable.
+    pub(super) fn run(&self, work: Work) -> impl Future<Output = StoreResult<()>> + Send + use<> {
+        let (done, result) = oneshot::channel();
+        let queued = self.check().and_then(|()| self.enqueue(Task { work, done }));
+        async move {
+            queued?;
+            result.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the writer stopped".to_owned())))
+        }
+    }
+
+    fn enqueue(&self, task: Task) -> StoreResult<()> {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = queue.as_ref().ok_or_else(|| StoreError::Unavailable("the store is closed".to_owned()))?;
+        queue.try_send(task).map_err(|error| {
+            StoreError::Unavailable(match error {
+                TrySendError::Full(_) => "more decisions wait than the disk can take".to_owned(),
+                TrySendError::Disconnected(_) => "the writer stopped".to_owned(),
+            })
+        })
+    }
+
+    /// Finishes what waits, and stops.
+    pub(super) async fn close(&self) -> StoreResult<()> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        match joined {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(StoreError::Unavailable("the writer did not stop cleanly".to_owned())),
+        }
+    }
+}
+
+fn write_all(connection: &Connection, tasks: &Receiver<Task>, broken: &AtomicBool) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while let Ok(first) = tasks.recv() {
+        batch.push(first);
+        batch.extend(tasks.try_iter().take(BATCH - 1));
+        commit(connection, &mut batch, broken);
+    }
+    // Leaves one file behind rather than three.
+    let _ = connection.pragma_update(None, "wal_checkpoint", "truncate");
+}
+
+/// One transaction for all. If one of them fails, each gets a transaction of its own, so that none pays for its neighbour.
+fn commit(connection: &Connection, batch: &mut Vec<Task>, broken: &AtomicBool) {
+    match transaction(connection, batch, broken) {
+        Ok(()) => batch.drain(..).for_each(|task| answer(task, Ok(()))),
+        Err(error) if batch.len() == 1 => batch.drain(..).for_each(|task| answer(task, Err(unavailable(&error)))),
+        Err(error) if is_about_the_file(&error) => {
+            batch.drain(..).for_each(|task| answer(task, Err(unavailable(&error))));
+        }
+        Err(_) => {
+            for task in batch.drain(..) {
+                let mut alone = vec![task];
+                commit(connection, &mut alone, broken);
+            }
+        }
+    }
+}
+
+fn transaction(connection: &Connection, batch: &mut [Task], broken: &AtomicBool) -> rusqlite::Result<()> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let mut result = batch.iter_mut().try_for_each(|task| (task.work)(connection));
+    if result.is_ok() {
+        result = connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([])).map(drop);
+        // After a failed fsync nobody can say what is on the disk, and asking again may be answered wrongly: stop, and let the
+        // next start recover from the log.
+        if result.as_ref().is_err_and(is_io) {
+            tracing::error!(
+                "a commit failed with an I/O error; the store takes no more work until the process is restarted"
+            );
+            broken.store(true, Ordering::Release);
+        }
+    }
+    if result.is_err() && !connection.is_autocommit() {
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    result
+}
+
+/// Errors that every task of the batch would meet again.
+fn is_about_the_file(error: &rusqlite::Error) -> bool {
+    is_io(error)
+        || matches!(
+            error.sqlite_error_code(),
+            Some(
+                ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::DiskFull
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::DatabaseCorrupt
+            )
+        )
+}
+
+fn is_io(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
+}
+
+fn answer(task: Task, result: StoreResult<()>) {
+    // Whoever asked may have gone away; what was committed stays committed.
+    let _ = task.done.send(result);
+}
