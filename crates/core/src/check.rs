@@ -139,29 +139,27 @@ impl Decision for Check {
         let Some(to) = self.destination(snapshot.verification.as_ref()) else {
             return (Changes::default(), Ok(Err(Refusal::NotFound)));
         };
-        let keys = limit_keys(&self.application, to, self.client.as_deref(), Of::Checks);
-        let limits = match charge(
-            &self.application,
-            to,
-            self.client.as_deref(),
-            Of::Checks,
-            &keys,
-            &snapshot.limits,
-            self.now,
-        ) {
-            Ok(limits) => limits,
-            Err(refusals) => {
-                return (Changes::default(), Ok(Refusal::first(refusals).map_or(Err(Refusal::NotFound), Err)));
-            }
-        };
-        let (mut changes, answer) = match self.settled(snapshot.verification.as_ref()) {
+        let settled = self.settled(snapshot.verification.as_ref());
+        let mut refusals = Vec::new();
+        if let Settled::Open(_) = settled {
+            refusals.extend(self.budget(&snapshot.guesses));
+        }
+        let charged = charge(&self.application, to, self.client.as_deref(), Of::Checks, &snapshot.limits, self.now);
+        let charged = charged.unwrap_or_else(|limits| {
+            refusals.extend(limits);
+            Vec::new()
+        });
+        if let Some(refusal) = Refusal::first(refusals) {
+            return (Changes::default(), Ok(Err(refusal)));
+        }
+        let (mut changes, answer) = match settled {
             Settled::Over(result) => self.over(result, snapshot),
-            Settled::Open(found) => match self.budget(&snapshot.guesses) {
-                Some(refusal) => (Changes::default(), Ok(Err(refusal))),
-                None => self.evaluate(found, snapshot),
-            },
+            Settled::Open(found) => self.evaluate(found, snapshot),
         };
-        changes.limits = limits;
+        if answer.is_err() {
+            return (Changes::default(), answer);
+        }
+        changes.limits = charged;
         // An answer about a destination must cost the same whether or not anything is pending there.
         changes.decoy = changes.verification.is_none() && self.by() == By::Destination;
         (changes, answer)
@@ -256,15 +254,13 @@ impl Check {
     /// The work of a comparison where there is nothing to compare with, so that its absence does not show.
     fn compare_in_vain(&self, found: Option<&Verification>) {
         let nobody = [0; 16];
-        let binding = found.map_or(
-            Binding {
-                verification: &nobody,
-                application: self.application.name.as_str(),
-                destination: "",
-                purpose: "",
-            },
-            Verification::binding,
-        );
+        let (destination, purpose) = match &self.against {
+            Against::Destination { to, purpose } => (to.reveal(), purpose.as_str()),
+            Against::Id(_) => ("", ""),
+        };
+        let application = self.application.name.as_str();
+        let nothing = Binding { verification: &nobody, application, destination, purpose };
+        let binding = found.map_or(nothing, Verification::binding);
         let source = CodeSource::Derived { key: self.keys.active().clone() };
         std::hint::black_box(self.keys.matches(&source, binding, self.application.policy.code_length, &self.code).ok());
     }
@@ -276,8 +272,9 @@ impl Check {
 /// allow within one life. Each that began before the hardening still bears its own guesses, from both counts, at the shorter length.
 #[must_use]
 pub fn daily_odds(policy: &Policy, at_once: u32) -> f64 {
-    let guesses = 2 * policy.max_guesses_per_day;
-    let soft = guesses.min(policy.hardened_after.saturating_sub(1) + 2 * policy.max_checks * at_once);
+    let guesses = policy.max_guesses_per_day.saturating_mul(2);
+    let borne = policy.max_checks.saturating_mul(2).saturating_mul(at_once);
+    let soft = guesses.min(policy.hardened_after.saturating_sub(1).saturating_add(borne));
     let hardened = policy.hardened_length.max(policy.code_length);
     f64::from(soft) / 10_f64.powi(i32::from(policy.code_length))
         + f64::from(guesses - soft) / 10_f64.powi(i32::from(hardened))

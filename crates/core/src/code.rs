@@ -259,8 +259,11 @@ impl KeyRing {
 
 /// Derives a code. Uniform over all `10^length` values: a block of the HMAC that falls into the last, incomplete range is thrown
 /// away and the next one taken (rejection sampling), so no value is likelier than another and leading zeros are as likely as any digit.
+///
+/// A length outside [`LENGTHS`] can only come from a row that was altered: its code is another one, and nothing overflows.
 fn derive(key: &Key, binding: Binding<'_>, length: u8) -> Code {
-    let values = 10_u64.pow(u32::from(length));
+    let digits = length.clamp(*LENGTHS.start(), *LENGTHS.end());
+    let values = 10_u64.pow(u32::from(digits));
     let fair = u64::MAX - u64::MAX % values;
     let mut round = 0_u8;
     loop {
@@ -270,7 +273,7 @@ fn derive(key: &Key, binding: Binding<'_>, length: u8) -> Code {
         for word in block.chunks_exact(8) {
             let number = word.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
             if number < fair {
-                return Code::from_number(number % values, length);
+                return Code::from_number(number % values, digits);
             }
         }
         round = round.wrapping_add(1);

@@ -8,6 +8,7 @@ use crate::destination::Destination;
 use crate::event::Event;
 use crate::id::{ApplicationName, DeliveryId, Purpose, VerificationId};
 use crate::limit::{LimitKey, Tat};
+use crate::time::Timestamp;
 use crate::verification::{Delivery, GuessLog, Verification};
 
 /// A pure rule: snapshot in, changes and answer out. Time and chance are in the value itself.
@@ -64,8 +65,8 @@ pub struct Reads {
     pub deliveries: bool,
 }
 
-/// Names a [`GuessLog`]: an application and a destination's budget key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Names a [`GuessLog`]: an application and a destination's budget key. `Debug` leaves the destination out.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GuessKey {
     /// Whose.
     pub application: ApplicationName,
@@ -78,6 +79,12 @@ impl GuessKey {
     #[must_use]
     pub fn new(application: &ApplicationName, to: &Destination) -> Self {
         Self { application: application.clone(), destination: to.budget_key() }
+    }
+}
+
+impl std::fmt::Debug for GuessKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GuessKey").field("application", &self.application).finish_non_exhaustive()
     }
 }
 
@@ -161,6 +168,16 @@ impl Chance {
             delivery: DeliveryId::from_bytes(delivery),
             nonce,
         }
+    }
+
+    /// The same chance with a delivery id that begins with the time, so that a store adds it at the end of its index rather than
+    /// somewhere in the middle. A delivery's id is no secret; 80 random bits keep it apart from every other.
+    #[must_use]
+    pub fn with_ordered_delivery(mut self, now: Timestamp) -> Self {
+        let mut bytes = *self.delivery.as_bytes();
+        bytes[..6].copy_from_slice(&now.as_millis().to_be_bytes()[2..]);
+        self.delivery = DeliveryId::from_bytes(bytes);
+        self
     }
 
     /// A number in `0..=most`, near enough to uniform for jitter.

@@ -75,11 +75,13 @@ impl Decision for Report {
         let Some(verification) = &snapshot.verification else { return (Changes::default(), (Next::Stale, None)) };
         let mut deliveries = snapshot.deliveries.clone();
         let current = deliveries.iter_mut().find(|delivery| delivery.id == self.delivery);
-        let Some(current) =
-            current.filter(|delivery| delivery.status == DeliveryStatus::Queued && delivery.claims == self.claims)
-        else {
+        let Some(current) = current.filter(|delivery| delivery.claims == self.claims) else {
             return (Changes::default(), (Next::Stale, Some((verification.clone(), deliveries))));
         };
+        if current.status != DeliveryStatus::Queued {
+            let (changes, next) = self.overtaken(current);
+            return (changes, (next, Some((verification.clone(), deliveries))));
+        }
         self.settle(current);
         let done = current.clone();
         let next = self.next(verification, &done, &deliveries);
@@ -108,6 +110,19 @@ const fn may_arrive(delivery: &Delivery) -> bool {
 }
 
 impl Report {
+    /// A receipt came before the answer that it is the receipt of. The receipt knows more, but only the answer has the
+    /// provider's name for the message, without which no later receipt would find it.
+    fn overtaken(&self, delivery: &mut Delivery) -> (Changes, Next) {
+        let Reported::Outcome(Outcome::Accepted { message_id }) = &self.outcome else {
+            return (Changes::default(), Next::Stale);
+        };
+        if message_id.is_none() || delivery.message_id.is_some() {
+            return (Changes::default(), Next::Done);
+        }
+        delivery.message_id.clone_from(message_id);
+        (Changes { deliveries: vec![Write::Update(delivery.clone())], ..Changes::default() }, Next::Done)
+    }
+
     fn settle(&self, delivery: &mut Delivery) {
         delivery.at = self.now;
         match &self.outcome {
@@ -154,7 +169,11 @@ impl Report {
                     .elsewhere(verification, done, deliveries)
                     .or_else(|| self.later(verification, done, deliveries, *retry_after))
                     .unwrap_or(Next::GaveUp),
-                Failure::RetryLater => self.later(verification, done, deliveries, *retry_after).unwrap_or(Next::GaveUp),
+                Failure::RetryLater => self
+                    .same_later(verification, done, deliveries, *retry_after)
+                    .or_else(|| self.elsewhere(verification, done, deliveries))
+                    .or_else(|| self.later(verification, done, deliveries, *retry_after))
+                    .unwrap_or(Next::GaveUp),
             },
         }
     }
@@ -176,11 +195,34 @@ impl Report {
     ) -> Option<Next> {
         let providers = self.providers(verification, done);
         let provider = providers.iter().min_by_key(|name| tries(deliveries, done.send, name))?;
+        self.once_more(verification, done, deliveries, provider, asked)
+    }
+
+    /// After a pause to the provider that was just asked, while it has retries and the code has life left.
+    fn same_later(
+        &self,
+        verification: &Verification,
+        done: &Delivery,
+        deliveries: &[Delivery],
+        asked: Option<Duration>,
+    ) -> Option<Next> {
+        let provider = self.providers(verification, done).iter().find(|name| **name == done.provider)?;
+        self.once_more(verification, done, deliveries, provider, asked)
+    }
+
+    fn once_more(
+        &self,
+        verification: &Verification,
+        done: &Delivery,
+        deliveries: &[Delivery],
+        provider: &str,
+        asked: Option<Duration>,
+    ) -> Option<Next> {
         let tried = tries(deliveries, done.send, provider);
         if tried > self.application.delivery.retries {
             return None;
         }
-        let asked = asked.filter(|_| *provider == done.provider).unwrap_or_default();
+        let asked = asked.filter(|_| provider == done.provider).unwrap_or_default();
         let pause = self.pause(tried).max(asked);
         if self.now + pause >= verification.expires_at {
             return None;

@@ -1,8 +1,11 @@
 //! Where a message goes: one number, one key, however it is written.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
+use rlibphonenumber::enums::NumberLengthType;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat, PhoneNumberType, enums::Region};
 
 /// A phone number or an email address in its one canonical form.
@@ -16,12 +19,27 @@ pub enum Destination {
     Email(Email),
 }
 
-/// A possible phone number, canonical in E.164.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// A possible phone number, canonical in E.164. Two are equal if their canonical forms are, whether read or restored.
+#[derive(Clone)]
 pub struct Phone {
     e164: String,
     country: Option<Country>,
-    kind: NumberType,
+    /// `None` for a number that was taken back from the store: its type is looked up when a rule asks for it.
+    kind: Option<NumberType>,
+}
+
+impl PartialEq for Phone {
+    fn eq(&self, other: &Self) -> bool {
+        self.e164 == other.e164
+    }
+}
+
+impl Eq for Phone {}
+
+impl Hash for Phone {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.e164.hash(state);
+    }
 }
 
 /// An email address: ASCII, lower-cased.
@@ -203,7 +221,7 @@ impl Destination {
         if canonical.contains('@') {
             Self::Email(Email { address: canonical })
         } else {
-            Self::Phone(Phone { e164: canonical, country, kind: NumberType::Unknown })
+            Self::Phone(Phone { e164: canonical, country, kind: None })
         }
     }
 
@@ -220,9 +238,13 @@ impl Destination {
     /// are left out, so that one mailbox has one budget; for a number it is the number.
     #[must_use]
     pub fn budget_key(&self) -> String {
+        self.budget().into_owned()
+    }
+
+    pub(crate) fn budget(&self) -> Cow<'_, str> {
         match self {
-            Self::Phone(phone) => phone.e164.clone(),
-            Self::Email(email) => email.mailbox(),
+            Self::Phone(phone) => Cow::Borrowed(&phone.e164),
+            Self::Email(email) => Cow::Owned(email.mailbox()),
         }
     }
 
@@ -237,9 +259,9 @@ impl Destination {
 
     /// The type of a phone number; `None` for an address.
     #[must_use]
-    pub const fn number_type(&self) -> Option<NumberType> {
+    pub fn number_type(&self) -> Option<NumberType> {
         match self {
-            Self::Phone(phone) => Some(phone.kind),
+            Self::Phone(phone) => Some(phone.kind()),
             Self::Email(_) => None,
         }
     }
@@ -248,7 +270,7 @@ impl Destination {
     #[must_use]
     pub fn prefix(&self) -> &str {
         match self {
-            Self::Phone(phone) => &phone.e164[..phone.e164.len().saturating_sub(4)],
+            Self::Phone(phone) => phone.e164.get(..phone.e164.len().saturating_sub(4)).unwrap_or_default(),
             Self::Email(email) => email.domain(),
         }
     }
@@ -258,9 +280,10 @@ impl Destination {
     pub fn masked(&self) -> String {
         match self {
             Self::Phone(phone) => {
-                let digits = &phone.e164;
-                let (head, tail) = (digits.len().min(4), digits.len().saturating_sub(2).max(4).min(digits.len()));
-                format!("{}{}{}", &digits[..head], "*".repeat(tail - head), &digits[tail..])
+                // By characters: a row that another program wrote may hold anything.
+                let count = phone.e164.chars().count();
+                let hidden = 4..count.saturating_sub(2);
+                phone.e164.chars().enumerate().map(|(at, c)| if hidden.contains(&at) { '*' } else { c }).collect()
             }
             Self::Email(email) => {
                 let first = email.address.chars().next().unwrap_or('*');
@@ -289,18 +312,28 @@ impl Phone {
         if contains_letters(text) {
             return Err(InvalidDestination::Unreadable);
         }
-        number.is_possible_with_reason().map_err(|reason| match reason {
-            rlibphonenumber::ValidationError::InvalidCountryCode => InvalidDestination::CountryCode,
-            rlibphonenumber::ValidationError::TooLong => InvalidDestination::TooLong,
-            _ => InvalidDestination::TooShort,
-        })?;
+        match number.is_possible_with_reason() {
+            Ok(NumberLengthType::IsPossible) => {}
+            Err(rlibphonenumber::ValidationError::InvalidCountryCode) => return Err(InvalidDestination::CountryCode),
+            Err(rlibphonenumber::ValidationError::TooLong) => return Err(InvalidDestination::TooLong),
+            // A number without its area code can be dialled next door, and nowhere else.
+            Ok(NumberLengthType::IsPossibleLocalOnly) | Err(_) => return Err(InvalidDestination::TooShort),
+        }
         let e164 = number.format_as(PhoneNumberFormat::E164).into_owned();
         // The standard's own bound (ITU-T E.164: 15 digits); some plans' metadata is wider.
         if e164.len() > 16 {
             return Err(InvalidDestination::TooLong);
         }
         let country = number.get_region_code().and_then(|region| region.as_region_str().as_str().parse().ok());
-        Ok(Self { e164, country, kind: number_type(number.get_type()) })
+        Ok(Self { e164, country, kind: Some(number_type(number.get_type())) })
+    }
+
+    fn kind(&self) -> NumberType {
+        self.kind.unwrap_or_else(|| {
+            PHONE_NUMBER_UTIL
+                .parse(&self.e164, None)
+                .map_or(NumberType::Unknown, |number| number_type(number.get_type()))
+        })
     }
 }
 

@@ -72,7 +72,7 @@ random_id! {
     VerificationId, "vf_"
 }
 random_id! {
-    /// Names a delivery: `dl_` and 128 random bits.
+    /// Names a delivery: `dl_`, the time and at least 80 random bits. Gateways are told it; it gives no right to anything.
     DeliveryId, "dl_"
 }
 

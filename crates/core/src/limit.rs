@@ -4,6 +4,8 @@
 //! have been earned back. A request is allowed while the TAT after it lies no more than one window ahead. So a quota may be used
 //! at once, and comes back evenly, one every `window / quota`.
 
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use crate::destination::Destination;
@@ -64,9 +66,18 @@ pub struct LimitRule {
     pub window: Duration,
 }
 
-/// Names one counter in the store. Readable, so that an operator can see what is limited.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Names one counter in the store. Readable there, so that an operator can see what is limited; `Debug` leaves out whom it counts.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LimitKey(pub String);
+
+impl fmt::Debug for LimitKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // application/per/whom/of/window, where `whom` may hold slashes of its own.
+        let (head, rest) = self.0.match_indices('/').nth(1).map_or(("", ""), |(at, _)| self.0.split_at(at));
+        let tail = rest.rmatch_indices('/').nth(1).map_or("", |(at, _)| &rest[at..]);
+        write!(f, "LimitKey({head}/***{tail})")
+    }
+}
 
 /// The theoretical arrival time of one counter, in microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,14 +122,20 @@ impl LimitRule {
             Of::Checks => "checks",
         };
         let whom = match self.per {
-            Per::Destination => to.budget_key(),
-            Per::Client => client?.to_owned(),
-            Per::Prefix => to.prefix().to_owned(),
-            Per::Country => to.country()?.to_string(),
-            Per::Application => String::new(),
+            Per::Destination => to.budget(),
+            Per::Client => Cow::Borrowed(client?),
+            Per::Prefix => Cow::Borrowed(to.prefix()),
+            Per::Country => Cow::Owned(to.country()?.to_string()),
+            Per::Application => Cow::Borrowed(""),
         };
         // The destination stands before the window, so that the rows of one destination are neighbours in an ordered store.
-        Some(LimitKey(format!("{application}/{}/{whom}/{of}/{}", self.per.as_str(), self.window.as_secs())))
+        let mut key = String::with_capacity(application.as_str().len() + whom.len() + 40);
+        for part in [application.as_str(), self.per.as_str(), &whom, of] {
+            key.push_str(part);
+            key.push('/');
+        }
+        let _ = write!(key, "{}", self.window.as_secs());
+        Some(LimitKey(key))
     }
 
     /// Whether one more is allowed at `now`.
@@ -126,9 +143,11 @@ impl LimitRule {
     pub fn check(&self, stored: Option<Tat>, now: Timestamp) -> Verdict {
         let now = now.as_millis().saturating_mul(1000);
         let window = i64::try_from(self.window.as_micros()).unwrap_or(i64::MAX).max(1);
-        let interval = (window / i64::from(self.quota.max(1))).max(1);
+        let quota = i64::from(self.quota.max(1));
+        // Rounded up, and the window with it, so that exactly `quota` fit whether or not it divides the window.
+        let interval = window / quota + i64::from(window % quota > 0);
         // A clock that was ahead and has been set right must not lock anybody out for longer than a window.
-        let full = now.saturating_add(window);
+        let full = now.saturating_add(interval.saturating_mul(quota));
         let tat = stored.map_or(now, |tat| tat.0.clamp(now, full)).saturating_add(interval);
         if self.quota == 0 || tat > full {
             return Verdict::Refused {

@@ -1,5 +1,6 @@
 //! What the person reads: templates, the last lines that phones look for, and what a text costs to send.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -17,7 +18,9 @@ pub const DEFAULT_TEMPLATE: &str = "default";
 /// The language taken when a template has none of those asked for.
 pub const DEFAULT_LOCALE: &str = "en";
 
-const BUILT_IN: &str = "Your {{ application }} code is {{ code }}. It expires in {{ minutes }} {{ 'minute' if minutes == 1 else 'minutes' }}.";
+const BUILT_IN: &str = "Your {{ application }} code is {{ code }}. It expires in {% if seconds < 60 %}{{ seconds }} {{ 'second' if seconds == 1 else 'seconds' }}{% else %}{{ minutes }} {{ 'minute' if minutes == 1 else 'minutes' }}{% endif %}.";
+/// What a template may name.
+const NAMES: [&str; 5] = ["application", "code", "minutes", "seconds", "purpose"];
 /// Longer than eight concatenated SMS: nobody means that.
 const MAX_TEMPLATE: usize = 2000;
 /// Steps that a template may take: thousands of times what a sentence needs, and the end of any loop that was not meant.
@@ -59,13 +62,20 @@ impl Templates {
         let mut trial = empty_environment();
         trial.add_template_owned(key.clone(), text.to_owned()).map_err(syntax)?;
         let template = trial.get_template(&key).map_err(syntax)?;
-        let sample = template
-            .render(
-                context! { application => "App", code => "987654", minutes => 5, seconds => 300, purpose => "login" },
-            )
-            .map_err(syntax)?;
-        if !sample.contains("987654") {
-            return Err(InvalidTemplate::NoCode);
+        // Also those in branches that no sample enters.
+        if let Some(unknown) = template.undeclared_variables(false).into_iter().find(|name| !NAMES.contains(&&**name)) {
+            return Err(InvalidTemplate::Syntax(format!("there is no name `{unknown}`")));
+        }
+        // Two lives, so that neither a text for one minute nor one for several is without its code.
+        for (code, minutes, seconds) in [("987654", 5, 300), ("01234567", 1, 30)] {
+            let sample = context! { application => "App", code, minutes, seconds, purpose => "login" };
+            let text = template.render(sample).map_err(syntax)?;
+            if !text.contains(code) {
+                return Err(InvalidTemplate::NoCode);
+            }
+            if text.chars().count() > MAX_TEMPLATE {
+                return Err(InvalidTemplate::TooLong);
+            }
         }
         self.environment.add_template_owned(key, text.to_owned()).map_err(syntax)?;
         self.names.insert(name.to_owned());
@@ -165,7 +175,7 @@ pub fn write(
     let left = verification.expires_at.since(delivery.queued_at);
     let body = template
         .render(context! {
-            application => application.display_name.as_str(),
+            application => on_one_line(&application.display_name),
             code => code.reveal(),
             minutes => (left.as_secs() / 60).max(1),
             seconds => left.as_secs(),
@@ -182,6 +192,17 @@ pub fn write(
         locale,
         expires_at: verification.expires_at,
     })
+}
+
+/// A name as part of a sentence: without line breaks, so that it cannot end in a last line that looks origin-bound, and without the
+/// invisible characters that reorder what is read.
+fn on_one_line(name: &str) -> Cow<'_, str> {
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let reorders = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !name.contains(|c| breaks(c) || reorders(c)) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.chars().filter(|c| !reorders(*c)).map(|c| if breaks(c) { ' ' } else { c }).collect())
 }
 
 /// Adds what phones look for in an SMS: the app's hash (Android SMS Retriever) and, as the very last line with nothing after it,

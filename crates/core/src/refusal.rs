@@ -32,12 +32,12 @@ pub enum Refusal {
     NumberTypeBlocked,
     /// The verification was sent as often as it may be.
     MaxSendsReached {
-        /// When it ends and a new one may begin.
+        /// How long until it has ended and a new one may begin.
         retry_after: Duration,
     },
     /// The pause between two sends of one verification is not over.
     ResendTooSoon {
-        /// What is left of the pause.
+        /// What is left of the pause, or of the limits that are used up as well.
         retry_after: Duration,
         /// The pause.
         pause: Duration,
@@ -76,7 +76,8 @@ impl Limit {
 }
 
 /// The order in which refusals are given when several are true: first what no waiting mends, then what ends with the verification,
-/// then what a short wait mends, so that `Retry-After` never sends anybody into the next refusal that was already known.
+/// then what a short wait mends. The wait that is told is the longest of all, so that `Retry-After` never sends anybody into the
+/// next refusal that was already known.
 pub const RANKING: [Kind; 10] = [
     Kind::InvalidRequest,
     Kind::NotFound,
@@ -167,16 +168,28 @@ impl Refusal {
         }
     }
 
-    /// Of several true refusals the one that is given: by [`RANKING`]; among limits the longest wait, then the order of [`crate::limit::Per`].
+    /// Of several true refusals the one that is given: by [`RANKING`]; among limits the longest wait, then the order of
+    /// [`crate::limit::Per`]. If waiting helps, it says how long to wait until none of them is true.
     #[must_use]
     pub fn first(refusals: Vec<Self>) -> Option<Self> {
-        refusals.into_iter().min_by(|a, b| {
+        let longest = refusals.iter().filter_map(Self::retry_after).max();
+        let mut first = refusals.into_iter().min_by(|a, b| {
             a.kind()
                 .rank()
                 .cmp(&b.kind().rank())
                 .then_with(|| b.retry_after().cmp(&a.retry_after()))
                 .then_with(|| a.limit().cmp(&b.limit()))
-        })
+        })?;
+        if let (
+            Self::MaxSendsReached { retry_after }
+            | Self::ResendTooSoon { retry_after, .. }
+            | Self::RateLimited { retry_after, .. },
+            Some(longest),
+        ) = (&mut first, longest)
+        {
+            *retry_after = longest;
+        }
+        Some(first)
     }
 
     const fn limit(&self) -> Option<Limit> {

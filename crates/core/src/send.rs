@@ -10,7 +10,7 @@ use crate::decision::{Chance, Changes, Decision, GuessKey, Lookup, Reads, Snapsh
 use crate::destination::{Destination, InvalidDestination, NumberType};
 use crate::event::{Event, EventKind};
 use crate::id::{Purpose, VerificationId};
-use crate::limit::{LimitKey, Of, Tat, Verdict};
+use crate::limit::{LimitKey, LimitRule, Of, Tat, Verdict};
 use crate::policy::{Application, Policy};
 use crate::refusal::{Limit, Refusal};
 use crate::route;
@@ -169,9 +169,7 @@ impl Send {
         let channel = self.channel.or(pending.map(|found| found.channel)).unwrap_or_else(|| Channel::default_for(to));
         refusals.extend(refuse_destination(&self.application, to, channel));
         refusals.extend(pending.and_then(|found| refuse_resend(found, &self.application.policy, self.now)));
-        let keys = limit_keys(&self.application, to, self.client.as_deref(), Of::Sends);
-        let charged =
-            charge(&self.application, to, self.client.as_deref(), Of::Sends, &keys, &snapshot.limits, self.now);
+        let charged = charge(&self.application, to, self.client.as_deref(), Of::Sends, &snapshot.limits, self.now);
         let charged = charged.unwrap_or_else(|limits| {
             refusals.extend(limits);
             Vec::new()
@@ -329,14 +327,15 @@ impl Send {
 fn refuse_destination(application: &Application, to: &Destination, channel: Channel) -> Vec<Refusal> {
     let policy = &application.policy;
     let mut refusals = Vec::new();
-    let walled = to.number_type() == Some(NumberType::FixedLine) && channel != Channel::Voice;
+    let kind = to.number_type();
+    let walled = kind == Some(NumberType::FixedLine) && channel != Channel::Voice;
     if !channel.reaches(to) || walled {
         refusals.push(Refusal::InvalidDestination(InvalidDestination::Channel));
     }
     if matches!(to, Destination::Phone(_)) && !policy.allowed_countries.contains(to.country()) {
         refusals.push(Refusal::CountryBlocked);
     }
-    if to.number_type().is_some_and(|kind| policy.blocked_number_types.contains(&kind)) {
+    if kind.is_some_and(|kind| policy.blocked_number_types.contains(&kind)) {
         refusals.push(Refusal::NumberTypeBlocked);
     }
     if route::candidates(&application.routes, channel, to.country()).is_empty() {
@@ -356,12 +355,18 @@ fn refuse_resend(found: &Verification, policy: &Policy, now: Timestamp) -> Optio
 
 /// The counters that a request of this application is counted by.
 pub(crate) fn limit_keys(application: &Application, to: &Destination, client: Option<&str>, of: Of) -> Vec<LimitKey> {
-    application
-        .limits
-        .iter()
-        .filter(|rule| rule.of == of)
-        .filter_map(|rule| rule.key(&application.name, to, client))
-        .collect()
+    counters(application, to, client, of).map(|(_, key)| key).collect()
+}
+
+/// The rows that count a request, each with its counter, in the order of the configuration.
+fn counters<'a>(
+    application: &'a Application,
+    to: &'a Destination,
+    client: Option<&'a str>,
+    of: Of,
+) -> impl Iterator<Item = (&'a LimitRule, LimitKey)> {
+    let counting = application.limits.iter().filter(move |rule| rule.of == of);
+    counting.filter_map(move |rule| Some((rule, rule.key(&application.name, to, client)?)))
 }
 
 /// Charges every limit, or none: all counters as they would stand, or the refusals.
@@ -370,16 +375,17 @@ pub(crate) fn charge(
     to: &Destination,
     client: Option<&str>,
     of: Of,
-    keys: &[LimitKey],
     stored: &[Option<Tat>],
     now: Timestamp,
 ) -> Result<Vec<(LimitKey, Tat)>, Vec<Refusal>> {
-    let (mut charged, mut refusals) = (Vec::with_capacity(keys.len()), Vec::new());
-    let rules =
-        application.limits.iter().filter(|rule| rule.of == of && rule.key(&application.name, to, client).is_some());
-    for ((rule, key), tat) in rules.zip(keys).zip(stored) {
+    let (mut charged, mut refusals) = (Vec::<(LimitKey, Tat)>::with_capacity(stored.len()), Vec::new());
+    for ((rule, key), tat) in counters(application, to, client, of).zip(stored) {
         match rule.check(*tat, now) {
-            Verdict::Allowed { tat, .. } => charged.push((key.clone(), tat)),
+            // Two rows of one window share a counter: what the stricter one charges stands.
+            Verdict::Allowed { tat, .. } => match charged.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, known)) => *known = tat.max(*known),
+                None => charged.push((key, tat)),
+            },
             Verdict::Refused { retry_after } => refusals.push(Refusal::RateLimited {
                 limit: Limit::Rate(rule.per),
                 quota: rule.quota,

@@ -1,7 +1,7 @@
 //! What a whole cycle (send, carry, the right check; each durable before its answer) costs in CPU, by store and by how many live
 //! verifications there are. Ratios within one run are what counts: machines differ.
 //!
-//! `cargo bench -p countersign-store --bench cycle -- [most live rows]`
+//! `cargo bench -p countersign-store --bench cycle -- [sqlite] [most live rows]`
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark")]
 
 use std::sync::Arc;
@@ -121,7 +121,9 @@ fn cpu() -> Duration {
 fn main() {
     let most: u64 = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(100_000);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    runtime.block_on(measure("memory", verifier(Arc::new(MemoryStore::default()))));
+    if !std::env::args().any(|argument| argument == "sqlite") {
+        runtime.block_on(measure("memory", verifier(Arc::new(MemoryStore::default()))));
+    }
     let folder = std::env::temp_dir().join(format!("countersign-cycle-{}", std::process::id()));
     let mut costs = Vec::new();
     for live in [1_000, 10_000, 100_000, 1_000_000].into_iter().filter(|live| *live <= most) {

@@ -196,7 +196,7 @@ impl Verifier {
         delivery: &Delivery,
         outcome: Reported,
     ) -> Result<(Next, Option<(Verification, Vec<Delivery>)>), Broken> {
-        let chance: Chance = chance()?;
+        let chance: Chance = chance()?.with_ordered_delivery(self.now());
         let report = Report {
             application: Arc::clone(application),
             verification: delivery.verification,

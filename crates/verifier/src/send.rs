@@ -198,7 +198,7 @@ impl Verifier {
         let permit = Arc::clone(&self.inner.carriers).try_acquire_owned().ok();
         let chance = match request.seed {
             Some(seed) => Chance::from_bytes(&seed),
-            None => chance()?,
+            None => chance()?.with_ordered_delivery(self.now()),
         };
         let decision = Send {
             application: Arc::clone(&application),
