@@ -1,0 +1,222 @@
+//! What is asked of a descriptor beyond its form.
+
+use std::collections::BTreeSet;
+
+use reqwest::Url;
+use reqwest::header::{HeaderName, HeaderValue};
+
+use super::rules::Condition;
+use super::shape::{Auth, Http, Leaf, Node};
+use super::{Descriptor, Receipts};
+use crate::template::{Source, Variable, is_name};
+
+/// The field that every HTTP provider has.
+pub(super) const BASE_URL: &str = "base_url";
+
+/// Keys of a `[[providers]]` row that are not the provider's.
+const TAKEN: [&str; 3] = ["name", "uses", "timeout"];
+
+/// The part, and what is wrong with it.
+type Problem = (String, String);
+
+pub(super) fn check(descriptor: &Descriptor) -> Result<(), Problem> {
+    let Descriptor { name, title, summary, docs, channels, .. } = descriptor;
+    ensure(is_name(&name.replace('-', "_")) && name.len() <= 32, "name", || {
+        "must be a word of a-z, 0-9, `-` and `_`, at most 32 characters".to_owned()
+    })?;
+    for (field, text) in [("title", title), ("summary", summary)] {
+        ensure(!text.trim().is_empty(), field, || "must not be empty".to_owned())?;
+    }
+    ensure(Url::parse(docs).is_ok_and(|url| url.scheme() == "https"), "docs", || {
+        "must be an https:// link".to_owned()
+    })?;
+    let distinct: BTreeSet<_> = channels.iter().collect();
+    ensure(!channels.is_empty() && distinct.len() == channels.len(), "channels", || {
+        "must name at least one channel, and none twice".to_owned()
+    })?;
+    fields(descriptor)?;
+    if let Some(http) = &descriptor.http {
+        Check { descriptor }.http(http)?;
+    }
+    descriptor.receipts.as_ref().map_or(Ok(()), |receipts_rule| receipts(descriptor, receipts_rule))
+}
+
+fn fields(descriptor: &Descriptor) -> Result<(), Problem> {
+    let mut seen = BTreeSet::new();
+    for field in &descriptor.fields {
+        let at = format!("fields.{}", field.name);
+        ensure(is_name(&field.name) && !field.name.ends_with("_file"), &at, || {
+            "a field is called like `account_sid`, and not `…_file`, which is where a secret may be read from"
+                .to_owned()
+        })?;
+        ensure(!TAKEN.contains(&field.name.as_str()) && Variable::named(&field.name).is_none(), &at, || {
+            "this name is taken: it is a key of every provider, or a variable of templates".to_owned()
+        })?;
+        ensure(seen.insert(&field.name), &at, || "there are two of this name".to_owned())?;
+        ensure(!field.help.trim().is_empty(), &format!("{at}.help"), || {
+            "must say what the field is and where it is found".to_owned()
+        })?;
+        ensure(!(field.required && field.default.is_some()), &format!("{at}.default"), || {
+            "what has a default is not required".to_owned()
+        })?;
+        ensure(!(field.secret && field.default.is_some()), &format!("{at}.default"), || {
+            "a secret has no default".to_owned()
+        })?;
+    }
+    let Some(sender) = &descriptor.sender else { return Ok(()) };
+    for name in std::iter::once(&sender.field).chain(&sender.or) {
+        ensure(descriptor.field(name).is_some(), "sender", || format!("there is no field `{name}`"))?;
+    }
+    Ok(())
+}
+
+fn receipts(descriptor: &Descriptor, receipts: &Receipts) -> Result<(), Problem> {
+    let field = receipts.auth.field();
+    ensure(descriptor.field(field).is_some_and(|field| field.secret), "receipts.auth.field", || {
+        format!("`{field}` is not one of the secret fields")
+    })?;
+    for (at, paths) in [("receipts.id", &receipts.id), ("receipts.status", &receipts.status)] {
+        ensure(!paths.is_empty(), at, || "must name at least one place".to_owned())?;
+    }
+    let statuses = &receipts.statuses;
+    let mut seen = BTreeSet::new();
+    for word in [&statuses.accepted, &statuses.delivered, &statuses.undelivered, &statuses.failed].into_iter().flatten()
+    {
+        ensure(seen.insert(word.to_lowercase()), "receipts.statuses", || format!("`{word}` cannot mean two things"))?;
+    }
+    ensure(!seen.is_empty(), "receipts.statuses", || "must name at least one word".to_owned())
+}
+
+struct Check<'a> {
+    descriptor: &'a Descriptor,
+}
+
+impl Check<'_> {
+    fn http(&self, http: &Http) -> Result<(), Problem> {
+        self.fixed("http.base_url", &http.base_url)?;
+        if let Some(url) = http.base_url.literal() {
+            ensure(Url::parse(&url).is_ok_and(|url| url.scheme() == "https"), "http.base_url", || {
+                "must be an https:// address".to_owned()
+            })?;
+        }
+        for segment in &http.path {
+            self.names("http.path", segment)?;
+        }
+        for (name, leaf) in &http.query.0 {
+            self.names(&format!("http.query.{name}"), &leaf.value)?;
+        }
+        for (name, leaf) in &http.headers.0 {
+            self.header(&format!("http.headers.{name}"), name, leaf)?;
+        }
+        ensure(http.form.is_none() || http.json.is_none(), "http.json", || {
+            "a body is a form or JSON, not both".to_owned()
+        })?;
+        for (name, leaf) in http.form.iter().flat_map(|form| &form.0) {
+            self.names(&format!("http.form.{name}"), &leaf.value)?;
+        }
+        http.json.as_ref().map_or(Ok(()), |json| self.node("http.json", json))?;
+        self.auth(&http.auth)?;
+        self.rules(http)
+    }
+
+    fn rules(&self, http: &Http) -> Result<(), Problem> {
+        ensure(!http.accept.status.is_empty(), "http.accept.status", || {
+            "must name the statuses that acceptance has, for example [\"2xx\"]".to_owned()
+        })?;
+        conditions("http.accept.when", &http.accept.when)?;
+        for (nth, row) in http.failures.iter().enumerate() {
+            let at = format!("http.failures[{nth}]");
+            conditions(&format!("{at}.when"), &row.when)?;
+            ensure(!row.status.is_empty() || !row.when.is_empty(), &at, || {
+                "must say when it holds, by `status` or `when`; what holds always is `otherwise`".to_owned()
+            })?;
+            ensure(!row.says.trim().is_empty(), &format!("{at}.says"), || "must not be empty".to_owned())?;
+        }
+        ensure(!http.otherwise.says.trim().is_empty(), "http.otherwise.says", || "must not be empty".to_owned())
+    }
+
+    fn node(&self, at: &str, node: &Node) -> Result<(), Problem> {
+        match node {
+            Node::Text(Leaf { value, .. }) | Node::Integer(value) => self.names(at, value),
+            Node::Bool(_) | Node::Number(_) => Ok(()),
+            Node::List(items) => items.iter().enumerate().try_for_each(|(nth, item)| {
+                // Leaving an item out of a list would move the ones behind it.
+                ensure(!matches!(item, Node::Text(Leaf { omit_empty: true, .. })), at, || {
+                    "nothing can be left out of a list".to_owned()
+                })?;
+                self.node(&format!("{at}[{nth}]"), item)
+            }),
+            Node::Object(entries) => entries.iter().try_for_each(|(key, node)| self.node(&format!("{at}.{key}"), node)),
+        }
+    }
+
+    fn auth(&self, auth: &Auth) -> Result<(), Problem> {
+        match auth {
+            Auth::None => Ok(()),
+            Auth::Basic { user, password } => {
+                self.fixed("http.auth.user", user)?;
+                self.fixed("http.auth.password", password)
+            }
+            Auth::Bearer { token } => self.fixed("http.auth.token", token),
+            Auth::Header { name, value } => {
+                ensure(name.parse::<HeaderName>().is_ok(), "http.auth.name", || "is not a header's name".to_owned())?;
+                self.fixed("http.auth.value", value)
+            }
+            Auth::StandardWebhooks { secret } => self.fixed("http.auth.secret", secret),
+        }
+    }
+
+    fn header(&self, at: &str, name: &str, leaf: &Leaf) -> Result<(), Problem> {
+        let name = name.parse::<HeaderName>().map_err(|_| (at.to_owned(), "is not a header's name".to_owned()))?;
+        ensure(!matches!(name.as_str(), "content-length" | "host" | "transfer-encoding" | "connection"), at, || {
+            "this header is the transport's".to_owned()
+        })?;
+        if let Some(value) = leaf.value.literal() {
+            ensure(HeaderValue::from_str(&value).is_ok(), at, || "is not a header's value".to_owned())?;
+        }
+        self.names(at, &leaf.value)
+    }
+
+    /// Every name in the template is a field or a variable.
+    fn names(&self, at: &str, source: &Source) -> Result<(), Problem> {
+        self.all_names(at, source, |name| Variable::named(name).is_some() || self.descriptor.field(name).is_some())
+    }
+
+    /// Every name in the template is a field: what it makes is the same for every message.
+    fn fixed(&self, at: &str, source: &Source) -> Result<(), Problem> {
+        self.all_names(at, source, |name| self.descriptor.field(name).is_some())
+    }
+
+    fn all_names(&self, at: &str, source: &Source, known: impl Fn(&str) -> bool) -> Result<(), Problem> {
+        source.names().find(|name| !known(name)).map_or(Ok(()), |name| {
+            let fields: Vec<_> = self.descriptor.fields.iter().map(|field| field.name.as_str()).collect();
+            let variables = Variable::ALL.map(|(name, _)| name);
+            let problem = format!(
+                "cannot use `{name}` here; the fields are {}; the variables of the message, where they can be used, are {}",
+                fields.join(", "),
+                variables.join(", ")
+            );
+            Err((at.to_owned(), problem))
+        })
+    }
+}
+
+fn conditions(at: &str, conditions: &[Condition]) -> Result<(), Problem> {
+    for (nth, condition) in conditions.iter().enumerate() {
+        let at = format!("{at}[{nth}]");
+        ensure(!condition.field.is_empty(), &format!("{at}.field"), || "must name at least one place".to_owned())?;
+        let compares = condition.comparisons().next().is_some();
+        ensure(compares != condition.present.is_some(), &at, || {
+            "must compare (`equals`, `starts_with`, `ends_with`, `contains`) or ask for `present`, and not both"
+                .to_owned()
+        })?;
+        ensure(condition.comparisons().all(|text| !text.trim().is_empty()), &at, || {
+            "must not compare with an empty text, which everything begins with".to_owned()
+        })?;
+    }
+    Ok(())
+}
+
+fn ensure(holds: bool, at: &str, problem: impl FnOnce() -> String) -> Result<(), Problem> {
+    if holds { Ok(()) } else { Err((at.to_owned(), problem())) }
+}

@@ -1,0 +1,217 @@
+//! One message, one request, one answer: the sender behind every descriptor that is spoken to over HTTP.
+//!
+//! What may be told apart is told apart. Before a connection stands, nothing can have been taken: another provider may try. Once
+//! the request is on its way, a silence or a broken connection says nothing about whether it was taken: that is
+//! [`Outcome::Unknown`]. Errors of the client are never printed: they quote addresses, and addresses can hold credentials.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign::core::channel::Channel;
+use countersign::core::outcome::{Failure, Message, Outcome};
+use countersign::sender::{BoxFuture, Sender};
+use reqwest::header::RETRY_AFTER;
+use reqwest::redirect::Policy;
+use reqwest::{Client, Request, Response};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::{ClientConfig, RootCertStore};
+use zeroize::Zeroizing;
+
+use crate::answer::{Body, Seen, judge};
+use crate::build::Now;
+use crate::descriptor::Http;
+use crate::hush::Hidden;
+use crate::request::Plan;
+use crate::template::Vars;
+
+/// The longest answer that is read. Answers of gateways have some hundred bytes.
+const LONGEST_ANSWER: usize = 64 * 1024;
+
+/// The longest wait for a connection.
+const LONGEST_CONNECT: Duration = Duration::from_secs(5);
+
+/// How long an unused connection is kept. Common servers close theirs after five seconds: a request that meets the closing is
+/// lost in a way that nobody can tell from a delivered one, while a new connection costs a few round trips. Busy ones stay open.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// How many unused connections are kept.
+const MOST_IDLE: usize = 1024;
+
+/// A provider that is spoken to over HTTP.
+pub(crate) struct HttpSender {
+    name: String,
+    channels: Vec<Channel>,
+    rules: &'static Http,
+    plan: Plan,
+    client: Client,
+    now: Now,
+    /// What the request holds that must not come back in a reason.
+    private: Vec<Zeroizing<String>>,
+}
+
+impl fmt::Debug for HttpSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSender").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl HttpSender {
+    pub(crate) fn new(
+        name: String,
+        channels: Vec<Channel>,
+        rules: &'static Http,
+        plan: Plan,
+        timeout: Duration,
+        now: Now,
+        private: Vec<Zeroizing<String>>,
+    ) -> Result<Self, String> {
+        let client = client(plan.is_secure(), timeout)?;
+        Ok(Self { name, channels, rules, plan, client, now, private })
+    }
+
+    async fn carry(&self, message: &Message) -> Outcome {
+        if !self.channels.contains(&message.channel) {
+            return rejected(format!("not sent: this provider does not carry {}", message.channel));
+        }
+        let now = (self.now)().as_secs();
+        let Ok(prepared) = self.plan.prepare(&Vars::of(message), now) else {
+            return rejected("not sent: the request could not be made from this message".to_owned());
+        };
+        let mut request = Request::new(self.plan.method.clone(), prepared.url);
+        *request.headers_mut() = prepared.headers;
+        *request.body_mut() = Some(prepared.body.into());
+        let response = match self.client.execute(request).await {
+            Ok(response) => response,
+            Err(error) => return broken(&error),
+        };
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let status = response.status().as_u16();
+        let seen = Seen { status, retry_after: retry_after.as_deref(), body: read(response).await };
+        let hidden = Hidden {
+            code: message.code.reveal(),
+            text: &message.text,
+            to: message.to.reveal(),
+            private: &self.private,
+        };
+        judge(self.rules, &seen, &hidden, now)
+    }
+}
+
+impl Sender for HttpSender {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn channels(&self) -> &[Channel] {
+        &self.channels
+    }
+
+    fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Outcome> {
+        Box::pin(self.carry(message))
+    }
+}
+
+async fn read(mut response: Response) -> Body {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > LONGEST_ANSWER => return Body::TooLong,
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Body::Whole(body),
+            Err(_) => return Body::Cut,
+        }
+    }
+}
+
+/// No answer came. Whether the request can have been taken depends on whether there was a connection to send it over.
+fn broken(error: &reqwest::Error) -> Outcome {
+    if error.is_connect() {
+        let problem = if error.is_dns() {
+            "its name was not found"
+        } else if error.is_timeout() {
+            "it did not answer in time"
+        } else {
+            connecting(error)
+        };
+        return rejected(format!("no connection: {problem}"));
+    }
+    if error.is_builder() {
+        return rejected("not sent: the request could not be made".to_owned());
+    }
+    let problem = if error.is_timeout() { "no answer in time" } else { "the connection broke before the answer" };
+    Outcome::Unknown { reason: problem.to_owned() }
+}
+
+fn connecting(error: &reqwest::Error) -> &'static str {
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(error) = cause {
+        match error.downcast_ref::<rustls::Error>() {
+            Some(rustls::Error::InvalidCertificate(_)) => return "its certificate is not trusted",
+            Some(_) => return "no TLS session could be agreed on",
+            None => {}
+        }
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
+            return "it was refused";
+        }
+        // What an I/O error wraps is not its source: that is the source of what it wraps.
+        let wrapped = io.and_then(io::Error::get_ref).map(|wrapped| wrapped as &(dyn Error + 'static));
+        cause = wrapped.or_else(|| error.source());
+    }
+    "it failed"
+}
+
+/// It is certain that nobody got the message, and the fault is not in the message.
+fn rejected(reason: String) -> Outcome {
+    Outcome::Rejected { failure: Failure::RetryElsewhere, reason, retry_after: None }
+}
+
+/// One client for each provider, so that none waits for another's connections.
+///
+/// It follows no redirect, asks no proxy of the environment, keeps no cookie, and sends nothing twice.
+fn client(secure: bool, timeout: Duration) -> Result<Client, String> {
+    let builder = Client::builder()
+        .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .referer(false)
+        .no_proxy()
+        .retry(reqwest::retry::never())
+        // Less than the whole, so that running out of time while connecting is seen as what it is.
+        .connect_timeout(LONGEST_CONNECT.min(timeout / 2))
+        .timeout(timeout)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(MOST_IDLE);
+    let builder = if secure {
+        trust_the_system();
+        builder.tls_backend_rustls()
+    } else {
+        // Plain HTTP, to the same machine or a private network: no certificate is looked at, so none is read from the disk.
+        builder.tls_backend_preconfigured(no_trust()?)
+    };
+    builder.build().map_err(|error| {
+        // The cause is about this machine's certificates and holds nothing of ours.
+        let cause = error.source().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        format!("{cause}; is the package `ca-certificates` installed?")
+    })
+}
+
+/// Certificates are checked against the roots of the operating system (`SSL_CERT_FILE` and `SSL_CERT_DIR` included), through the
+/// platform verifier that the client brings. It takes its cryptography from the process's default, so that is set to ring; if
+/// the program around us has chosen another before, that one is used.
+fn trust_the_system() {
+    if CryptoProvider::get_default().is_none() {
+        // Losing a race against somebody else's choice is as good.
+        let _ = ring::default_provider().install_default();
+    }
+}
+
+fn no_trust() -> Result<ClientConfig, String> {
+    Ok(ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth())
+}

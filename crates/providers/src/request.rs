@@ -1,0 +1,503 @@
+//! A request, as far as it can be made before there is a message.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::descriptor::{self, Auth, Http, Leaf, Node, Pairs};
+use crate::standard_webhooks::{self, InvalidKey, Key};
+use crate::template::{Fields, Source, Template, TemplateError, Vars};
+
+/// Everything about a provider's requests that does not depend on the message, made once.
+pub(crate) struct Plan {
+    pub method: Method,
+    address: Address,
+    headers: HeaderMap,
+    message_headers: Vec<(HeaderName, Template, bool)>,
+    body: BodyPlan,
+    signer: Option<Key>,
+}
+
+enum Address {
+    Fixed(Url),
+    OfMessage { base: Url, path: Vec<Template>, query: Vec<(String, Template, bool)> },
+}
+
+enum BodyPlan {
+    None,
+    /// Names are encoded already, with the `=` behind them.
+    Form(Vec<(String, Template, bool)>),
+    Json(JsonPlan),
+}
+
+enum JsonPlan {
+    /// JSON that is the same for every message.
+    Fixed(Zeroizing<String>),
+    Text(Template),
+    Integer(Template),
+    List(Vec<Self>),
+    /// Keys are encoded already, with the `:` behind them; the flag says to leave the entry out where it is empty.
+    Object(Vec<(String, Self, bool)>),
+}
+
+/// The request for one message.
+pub(crate) struct Prepared {
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+/// Which field is to blame, and what is wrong with its value.
+pub(crate) type BadValue = (String, String);
+
+impl Plan {
+    pub(crate) fn new(http: &Http, fields: &Fields<'_>, base_url: Option<&str>) -> Result<Self, BadValue> {
+        let mut headers = HeaderMap::new();
+        let mut message_headers = Vec::new();
+        let (body, content_type) = match (&http.form, &http.json) {
+            (Some(form), _) => (BodyPlan::Form(form_plan(form, fields)?), Some("application/x-www-form-urlencoded")),
+            (None, Some(json)) => (BodyPlan::Json(JsonPlan::new(json, fields)?), Some("application/json")),
+            (None, None) => (BodyPlan::None, None),
+        };
+        if let Some(content_type) = content_type {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        for (name, leaf) in &http.headers.0 {
+            let name = header_name(name)?;
+            let template = bind(&leaf.value, fields)?;
+            match template.fixed() {
+                Some("") if leaf.omit_empty => {}
+                Some(value) => drop(headers.insert(name, header_value(&leaf.value, value, true)?)),
+                None => message_headers.push((name, template, leaf.omit_empty)),
+            }
+        }
+        let signer = authorize(&http.auth, fields, &mut headers)?;
+        let address = Address::new(http, fields, base_url)?;
+        let method = match http.method {
+            descriptor::Method::Get => Method::GET,
+            descriptor::Method::Post => Method::POST,
+            descriptor::Method::Put => Method::PUT,
+        };
+        Ok(Self { method, address, headers, message_headers, body, signer })
+    }
+
+    /// Whether requests need TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        let (Address::Fixed(url) | Address::OfMessage { base: url, .. }) = &self.address;
+        url.scheme() == "https"
+    }
+
+    /// The request for one message. `now`, in seconds since the epoch, is what a signature is dated with.
+    pub(crate) fn prepare(&self, vars: &Vars<'_>, now: i64) -> Result<Prepared, TemplateError> {
+        let url = self.address.of(vars)?;
+        let body = self.body.of(vars)?;
+        let mut headers = self.headers.clone();
+        let mut text = Zeroizing::new(String::new());
+        for (name, template, omit_empty) in &self.message_headers {
+            text.clear();
+            template.render(vars, &mut text)?;
+            if !(text.is_empty() && *omit_empty) {
+                let mut value = HeaderValue::from_str(&text).map_err(|_| TemplateError)?;
+                value.set_sensitive(true);
+                headers.insert(name, value);
+            }
+        }
+        if let Some(key) = &self.signer {
+            let signed = [
+                (standard_webhooks::ID, vars.id.clone()),
+                (standard_webhooks::TIMESTAMP, now.to_string()),
+                (standard_webhooks::SIGNATURE, key.sign(&vars.id, now, &body)),
+            ];
+            for (name, value) in signed {
+                headers.insert(HeaderName::from_static(name), HeaderValue::try_from(value).map_err(|_| TemplateError)?);
+            }
+        }
+        Ok(Prepared { url, headers, body })
+    }
+}
+
+impl Address {
+    fn new(http: &Http, fields: &Fields<'_>, base_url: Option<&str>) -> Result<Self, BadValue> {
+        let bound = bind(&http.base_url, fields)?;
+        let blamed = || if base_url.is_some() { "base_url".to_owned() } else { blame(&http.base_url) };
+        let base = base_url.or_else(|| bound.fixed()).unwrap_or_default();
+        let base = address(base).map_err(|problem| (blamed(), problem))?;
+        let path = http.path.iter().map(|segment| bind(segment, fields)).collect::<Result<Vec<_>, _>>()?;
+        let query = pairs(&http.query, fields)?;
+        let fixed = path.iter().chain(query.iter().map(|(_, template, _)| template)).all(|part| part.fixed().is_some());
+        if !fixed {
+            return Ok(Self::OfMessage { base, path, query });
+        }
+        let path: Vec<_> = path.iter().filter_map(Template::fixed).collect();
+        let query: Vec<_> = query
+            .iter()
+            .filter_map(|(name, value, omit)| Some((name.as_str(), value.fixed()?, *omit)))
+            .filter(|(_, value, omit)| !(value.is_empty() && *omit))
+            .map(|(name, value, _)| (name, value))
+            .collect();
+        Ok(Self::Fixed(extended(&base, &path, &query)))
+    }
+
+    fn of(&self, vars: &Vars<'_>) -> Result<Url, TemplateError> {
+        let Self::OfMessage { base, path, query } = self else {
+            let (Self::Fixed(url) | Self::OfMessage { base: url, .. }) = self;
+            return Ok(url.clone());
+        };
+        let render = |template: &Template| {
+            let mut text = Zeroizing::new(String::new());
+            template.render(vars, &mut text).map(|()| text)
+        };
+        let path = path.iter().map(render).collect::<Result<Vec<_>, _>>()?;
+        let mut shown = Vec::new();
+        for (name, template, omit_empty) in query {
+            let value = render(template)?;
+            if !(value.is_empty() && *omit_empty) {
+                shown.push((name.as_str(), value));
+            }
+        }
+        let path: Vec<_> = path.iter().map(|segment| segment.as_str()).collect();
+        let query: Vec<_> = shown.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Ok(extended(base, &path, &query))
+    }
+}
+
+/// Adds path segments and a query. The URL type encodes them, so that a value stays in its place.
+fn extended(base: &Url, path: &[&str], query: &[(&str, &str)]) -> Url {
+    let mut url = base.clone();
+    if !path.is_empty()
+        && let Ok(mut segments) = url.path_segments_mut()
+    {
+        segments.pop_if_empty().extend(path);
+    }
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    url
+}
+
+/// Reads an address that an operator wrote.
+fn address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text.trim()).map_err(|_| "is not an address; write one like https://host/path".to_owned())?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("must begin with https:// or http://".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user and a password; no request would carry them".to_owned());
+    }
+    if url.fragment().is_some() {
+        return Err("must not have a part behind `#`; no request would carry it".to_owned());
+    }
+    Ok(url)
+}
+
+impl BodyPlan {
+    fn of(&self, vars: &Vars<'_>) -> Result<Vec<u8>, TemplateError> {
+        // Nearly every body fits, so that the message is not left behind in smaller buffers that it has outgrown.
+        let mut out = Zeroizing::new(Vec::with_capacity(512 + 3 * vars.message.text.len()));
+        let mut text = Zeroizing::new(String::with_capacity(64 + vars.message.text.len()));
+        match self {
+            Self::None => {}
+            Self::Form(entries) => {
+                for (name, template, omit_empty) in entries {
+                    text.clear();
+                    template.render(vars, &mut text)?;
+                    if text.is_empty() && *omit_empty {
+                        continue;
+                    }
+                    if !out.is_empty() {
+                        out.push(b'&');
+                    }
+                    out.extend_from_slice(name.as_bytes());
+                    form_encode(&text, &mut out);
+                }
+            }
+            Self::Json(json) => json.write(vars, &mut text, &mut out)?,
+        }
+        Ok(std::mem::take(&mut *out))
+    }
+}
+
+impl JsonPlan {
+    fn new(node: &Node, fields: &Fields<'_>) -> Result<Self, BadValue> {
+        Ok(match node {
+            Node::Text(Leaf { value, .. }) => {
+                let template = bind(value, fields)?;
+                match template.fixed() {
+                    Some(text) => Self::fixed(text)?,
+                    None => Self::Text(template),
+                }
+            }
+            Node::Integer(source) => {
+                let template = bind(source, fields)?;
+                match template.fixed().map(|text| text.trim().parse::<i64>()) {
+                    Some(Ok(number)) => Self::fixed(&number)?,
+                    Some(Err(_)) => return Err((blame(source), "must be a whole number".to_owned())),
+                    None => Self::Integer(template),
+                }
+            }
+            Node::Bool(flag) => Self::fixed(flag)?,
+            Node::Number(number) => Self::fixed(number)?,
+            Node::List(items) => {
+                Self::List(items.iter().map(|item| Self::new(item, fields)).collect::<Result<_, _>>()?)
+            }
+            Node::Object(entries) => {
+                let mut plan = Vec::new();
+                for (key, node) in entries {
+                    let omit_empty = matches!(node, Node::Text(Leaf { omit_empty: true, .. }));
+                    plan.push((json(key)? + ":", Self::new(node, fields)?, omit_empty));
+                }
+                Self::Object(plan)
+            }
+        })
+    }
+
+    fn fixed(value: &(impl Serialize + ?Sized)) -> Result<Self, BadValue> {
+        json(value).map(Zeroizing::new).map(Self::Fixed)
+    }
+
+    /// `text` is a place to put a template's text before it is encoded.
+    fn write(&self, vars: &Vars<'_>, text: &mut String, out: &mut Vec<u8>) -> Result<(), TemplateError> {
+        match self {
+            Self::Fixed(json) => out.extend_from_slice(json.as_bytes()),
+            Self::Text(template) => {
+                text.clear();
+                template.render(vars, text)?;
+                serde_json::to_writer(out, text.as_str()).map_err(|_| TemplateError)?;
+            }
+            Self::Integer(template) => {
+                text.clear();
+                template.render(vars, text)?;
+                let number: i64 = text.trim().parse().map_err(|_| TemplateError)?;
+                serde_json::to_writer(out, &number).map_err(|_| TemplateError)?;
+            }
+            Self::List(items) => {
+                out.push(b'[');
+                for (nth, item) in items.iter().enumerate() {
+                    if nth > 0 {
+                        out.push(b',');
+                    }
+                    item.write(vars, text, out)?;
+                }
+                out.push(b']');
+            }
+            Self::Object(entries) => {
+                out.push(b'{');
+                let first = out.len();
+                for (key, value, omit_empty) in entries {
+                    let before = out.len();
+                    if before > first {
+                        out.push(b',');
+                    }
+                    out.extend_from_slice(key.as_bytes());
+                    let at = out.len();
+                    value.write(vars, text, out)?;
+                    if *omit_empty && out.ends_with(b"\"\"") && out.len() == at + 2 {
+                        out.truncate(before);
+                    }
+                }
+                out.push(b'}');
+            }
+        }
+        Ok(())
+    }
+}
+
+fn json(value: &(impl Serialize + ?Sized)) -> Result<String, BadValue> {
+    serde_json::to_string(value).map_err(|_| ("fields".to_owned(), "cannot be written as JSON".to_owned()))
+}
+
+fn authorize(auth: &Auth, fields: &Fields<'_>, headers: &mut HeaderMap) -> Result<Option<Key>, BadValue> {
+    let text = |source: &Source| -> Result<Zeroizing<String>, BadValue> {
+        Ok(Zeroizing::new(bind(source, fields)?.fixed().unwrap_or_default().to_owned()))
+    };
+    match auth {
+        Auth::None => {}
+        Auth::Basic { user, password } => {
+            let (name, password) = (text(user)?, text(password)?);
+            if name.contains(':') {
+                return Err((blame(user), "must not hold a `:`, which Basic authentication cannot carry".to_owned()));
+            }
+            let pair = Zeroizing::new(format!("{}:{}", *name, *password));
+            let value = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
+            headers.insert(AUTHORIZATION, header_value(user, &value, true)?);
+        }
+        Auth::Bearer { token } => {
+            let value = Zeroizing::new(format!("Bearer {}", *text(token)?));
+            headers.insert(AUTHORIZATION, header_value(token, &value, true)?);
+        }
+        Auth::Header { name, value } => {
+            headers.insert(header_name(name)?, header_value(value, &text(value)?, true)?);
+        }
+        Auth::StandardWebhooks { secret } => {
+            let key = text(secret)?;
+            if !key.is_empty() {
+                let key = key.parse().map_err(|error: InvalidKey| (blame(secret), error.to_string()))?;
+                return Ok(Some(key));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The fields that a template takes its text from, for whoever must change them.
+fn blame(source: &Source) -> String {
+    source.names().collect::<Vec<_>>().join("` or `")
+}
+
+fn header_name(name: &str) -> Result<HeaderName, BadValue> {
+    name.parse().map_err(|_| ("headers".to_owned(), format!("`{name}` is not a header's name")))
+}
+
+fn header_value(source: &Source, text: &str, sensitive: bool) -> Result<HeaderValue, BadValue> {
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| (blame(source), "holds a character that no HTTP header can carry".to_owned()))?;
+    value.set_sensitive(sensitive);
+    Ok(value)
+}
+
+fn bind(source: &Source, fields: &Fields<'_>) -> Result<Template, BadValue> {
+    source.bind(fields).map_err(|error| (blame(source), error.to_string()))
+}
+
+fn pairs(pairs: &Pairs, fields: &Fields<'_>) -> Result<Vec<(String, Template, bool)>, BadValue> {
+    pairs.0.iter().map(|(name, leaf)| Ok((name.clone(), bind(&leaf.value, fields)?, leaf.omit_empty))).collect()
+}
+
+fn form_plan(form: &Pairs, fields: &Fields<'_>) -> Result<Vec<(String, Template, bool)>, BadValue> {
+    let mut plan = pairs(form, fields)?;
+    for (name, ..) in &mut plan {
+        let mut encoded = Vec::new();
+        form_encode(name, &mut encoded);
+        encoded.push(b'=');
+        *name = String::from_utf8_lossy(&encoded).into_owned();
+    }
+    Ok(plan)
+}
+
+/// `application/x-www-form-urlencoded`, as the URL standard has it.
+fn form_encode(text: &str, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        match byte {
+            b'*' | b'-' | b'.' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => out.push(byte),
+            b' ' => out.push(b'+'),
+            _ => out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+    use countersign::core::channel::Channel;
+    use countersign::core::destination::Destination;
+    use countersign::core::id::{ApplicationName, DeliveryId};
+    use countersign::core::outcome::Message;
+    use countersign::core::time::Timestamp;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::descriptor::Descriptor;
+
+    /// What gateways that are not here yet will need.
+    const FRAME: &str = r#"
+        name = "later"
+        title = "Later"
+        summary = "A gateway of another kind."
+        docs = "https://gateway.example/docs"
+        channels = ["sms"]
+        fields = [{ name = "token", help = "the token", secret = true }, { name = "from", help = "the sender" }]
+        [http]
+        method = "METHOD"
+        base_url = "https://gateway.example/api/"
+        accept = { status = ["2xx"] }
+        otherwise = { meaning = "unknown", says = "not understood" }
+    "#;
+
+    fn prepared(method: &str, rest: &str, fields: &[(&'static str, &'static str)]) -> Prepared {
+        let text = FRAME.replace("METHOD", method) + rest;
+        let descriptor = Descriptor::parse("later.toml", &text).unwrap();
+        let plan =
+            Plan::new(descriptor.http.as_ref().unwrap(), &Fields(fields.iter().copied().collect()), None).unwrap();
+        let message = Message {
+            id: DeliveryId::from_bytes([7; 16]),
+            application: ApplicationName::default(),
+            channel: Channel::Sms,
+            to: Destination::parse("+255694230173", None).unwrap(),
+            text: "a & \"b\"".to_owned().into(),
+            code: "482913".parse().unwrap(),
+            locale: "en".to_owned(),
+            expires_at: Timestamp::from_millis(1_700_000_300_000),
+        };
+        plan.prepare(&Vars::of(&message), 1_700_000_000).unwrap()
+    }
+
+    #[test]
+    fn a_gateway_may_be_asked_by_address_alone() {
+        let rest = r#"
+            path = ["send", "{{ to }}"]
+            query = { msg = "{{ text }}", from = { "$omit_empty" = "{{ from }}" } }
+            auth = { kind = "header", name = "X-Key", value = "{{ token }}" }
+        "#;
+        let with = prepared("GET", rest, &[("token", "t0k3n"), ("from", "A&B")]);
+        assert_eq!(with.url.as_str(), "https://gateway.example/api/send/+255694230173?msg=a+%26+%22b%22&from=A%26B");
+        assert!(with.body.is_empty());
+        assert!(with.headers["x-key"] == "t0k3n" && with.headers["x-key"].is_sensitive());
+        let without = prepared("GET", rest, &[("token", "t0k3n")]);
+        assert_eq!(without.url.query(), Some("msg=a+%26+%22b%22"));
+    }
+
+    #[test]
+    fn a_body_may_be_nested() {
+        let rest = r#"
+            headers = { "Idempotency-Key" = "{{ id }}", "X-From" = { "$omit_empty" = "{{ from }}" } }
+            auth = { kind = "bearer", token = "{{ token }}" }
+            [http.json]
+            from = { "$omit_empty" = "{{ from }}" }
+            messages = [{ to = ["{{ to_digits }}"], body = { text = "{{ text }}", unicode = true, parts = 2 } }]
+            until = { "$integer" = "{{ expires_at }}" }
+            none = []
+            "odd \"key\"" = "{{ from }}"
+        "#;
+        let prepared = prepared("PUT", rest, &[("token", "t0k3n")]);
+        let body = String::from_utf8(prepared.body).unwrap();
+        let expected = r#"{"messages":[{"to":["255694230173"],"body":{"text":"a & \"b\"","unicode":true,"parts":2}}],"until":1700000300,"none":[],"odd \"key\"":""}"#;
+        assert_eq!(body, expected);
+        assert_eq!(prepared.headers["authorization"], "Bearer t0k3n");
+        assert_eq!(prepared.headers["idempotency-key"], format!("dl_{}", "07".repeat(16)).as_str());
+        assert!(!prepared.headers.contains_key("x-from"));
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_called_are_refused() {
+        for text in ["", "host/path", "ftp://host/", "https://", "https://user:secret@host/", "https://host/#there"] {
+            let problem = address(text).err();
+            assert!(problem.is_some_and(|problem| !problem.contains("secret")), "{text:?}");
+        }
+        assert!(address(" http://127.0.0.1:9000/messages?tenant=1 ").is_ok());
+    }
+
+    #[test]
+    fn a_segment_stays_a_segment() {
+        let base = Url::parse("https://host/v1/").ok();
+        let url = base.map(|base| extended(&base, &["a/../b?c", "x y"], &[("q", "1&2=3")]));
+        assert_eq!(url.map(String::from).as_deref(), Some("https://host/v1/a%2F..%2Fb%3Fc/x%20y?q=1%262%3D3"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_form_is_read_back_as_it_was(name in any::<String>(), value in any::<String>()) {
+            let mut form = b"http://host/?".to_vec();
+            form_encode(&name, &mut form);
+            form.push(b'=');
+            form_encode(&value, &mut form);
+            let url = Url::parse(&String::from_utf8_lossy(&form)).ok();
+            let read = url.and_then(|url| url.query_pairs().next().map(|(name, value)| (name.into_owned(), value.into_owned())));
+            prop_assert_eq!(read, Some((name, value)));
+        }
+    }
+}

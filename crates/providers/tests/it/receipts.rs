@@ -1,0 +1,145 @@
+//! BUGS G11, callbacks abused: a report is believed only with the provider's own signature, of this body, of about now.
+
+use countersign_providers::standard_webhooks::{Key, Unsigned};
+use countersign_providers::{
+    ProviderConfig, Receipt, ReceiptReader, ReceiptRefused, ReceiptRequest, ReceiptStatus, read_receipt,
+};
+use proptest::prelude::*;
+use reqwest::header::HeaderMap;
+
+use crate::{AT, SECRET};
+
+const BODY: &[u8] = br#"{"id":"gw-1","status":"delivered","error":null}"#;
+
+fn config(secret: &str) -> ProviderConfig {
+    ProviderConfig::new("gateway", "webhook").with("url", "http://127.0.0.1:9/").with("secret", secret)
+}
+
+fn headers(id: &str, timestamp: &str, signature: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("webhook-id", id.parse().unwrap());
+    headers.insert("webhook-timestamp", timestamp.parse().unwrap());
+    headers.insert("webhook-signature", signature.parse().unwrap());
+    headers
+}
+
+fn signed(secret: &str, body: &[u8]) -> HeaderMap {
+    let key: Key = secret.parse().unwrap();
+    headers("r1", &AT.to_string(), &key.sign("r1", AT, body))
+}
+
+fn read(headers: &HeaderMap, body: &[u8], now: i64) -> Result<Receipt, ReceiptRefused> {
+    read_receipt(&config(SECRET), &ReceiptRequest { headers, body, path_secret: None, now })
+}
+
+const OTHER: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
+
+#[test]
+fn a_signed_report_is_read() {
+    let receipt = read(&signed(SECRET, BODY), BODY, AT).unwrap();
+    assert_eq!(receipt, Receipt { reference: "gw-1".to_owned(), status: ReceiptStatus::Delivered, error: None });
+}
+
+#[test]
+fn bug_g11_a_bad_signature_is_refused() {
+    let bad = Err(ReceiptRefused::Unsigned(Unsigned::BadSignature));
+    // Another provider's secret, another body, another id, another time, none.
+    assert_eq!(read(&signed(OTHER, BODY), BODY, AT), bad);
+    assert_eq!(read(&signed(SECRET, BODY), br#"{"id":"gw-2","status":"delivered","error":null}"#, AT), bad);
+    let right = signed(SECRET, BODY)["webhook-signature"].to_str().unwrap().to_owned();
+    assert_eq!(read(&headers("r2", &AT.to_string(), &right), BODY, AT), bad);
+    assert_eq!(read(&headers("r1", &(AT + 1).to_string(), &right), BODY, AT), bad);
+    assert_eq!(read(&headers("r1", &AT.to_string(), ""), BODY, AT), bad);
+    let missing = Err(ReceiptRefused::Unsigned(Unsigned::MissingHeader));
+    assert_eq!(read(&HeaderMap::new(), BODY, AT), missing);
+    for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
+        let mut headers = signed(SECRET, BODY);
+        headers.remove(name);
+        assert_eq!(read(&headers, BODY, AT), missing, "{name}");
+    }
+    assert!(ReceiptRefused::Unsigned(Unsigned::BadSignature).is_unauthenticated());
+}
+
+#[test]
+fn bug_g11_an_old_timestamp_is_refused() {
+    let stale = Err(ReceiptRefused::Unsigned(Unsigned::Stale));
+    let headers = signed(SECRET, BODY);
+    assert!(read(&headers, BODY, AT + 300).is_ok() && read(&headers, BODY, AT - 300).is_ok());
+    assert_eq!(read(&headers, BODY, AT + 301), stale);
+    assert_eq!(read(&headers, BODY, AT - 301), stale);
+}
+
+#[test]
+fn bug_g11_a_replay_says_what_it_said_or_nothing() {
+    let reader = ReceiptReader::new(&config(SECRET)).unwrap();
+    let headers = signed(SECRET, BODY);
+    let at = |now| reader.read(&ReceiptRequest { headers: &headers, body: BODY, path_secret: None, now });
+    assert_eq!(at(AT), at(AT + 299));
+    assert!(at(AT + 3600).is_err());
+}
+
+#[test]
+fn bug_g11_without_a_secret_nothing_is_believed() {
+    let config = ProviderConfig::new("gateway", "webhook").with("url", "http://127.0.0.1:9/");
+    for headers in [HeaderMap::new(), signed(SECRET, BODY)] {
+        let request = ReceiptRequest { headers: &headers, body: BODY, path_secret: Some(""), now: AT };
+        assert_eq!(read_receipt(&config, &request), Err(ReceiptRefused::NoSecret));
+    }
+}
+
+#[test]
+fn a_secret_can_be_rotated() {
+    let both = format!(
+        "{} {}",
+        signed(OTHER, BODY)["webhook-signature"].to_str().unwrap(),
+        signed(SECRET, BODY)["webhook-signature"].to_str().unwrap()
+    );
+    assert!(read(&headers("r1", &AT.to_string(), &both), BODY, AT).is_ok());
+}
+
+#[test]
+fn what_is_signed_and_makes_no_sense_is_refused() {
+    let cases: [(&str, ReceiptRefused); 8] = [
+        ("", ReceiptRefused::Unreadable),
+        ("<xml/>", ReceiptRefused::Unreadable),
+        ("[]", ReceiptRefused::NoReference),
+        (r#"{"status":"delivered"}"#, ReceiptRefused::NoReference),
+        (r#"{"id":"two words","status":"delivered"}"#, ReceiptRefused::NoReference),
+        (r#"{"id":"gw-1"}"#, ReceiptRefused::UnknownStatus),
+        (r#"{"id":"gw-1","status":"seen"}"#, ReceiptRefused::UnknownStatus),
+        (r#"{"id":"gw-1","status":["delivered"]}"#, ReceiptRefused::UnknownStatus),
+    ];
+    for (body, expected) in cases {
+        let refused = read(&signed(SECRET, body.as_bytes()), body.as_bytes(), AT).unwrap_err();
+        assert_eq!(refused, expected, "{body}");
+        assert!(!refused.is_unauthenticated());
+    }
+}
+
+#[test]
+fn every_status_is_known_and_a_number_can_be_an_id() {
+    for (word, status) in [
+        ("accepted", ReceiptStatus::Accepted),
+        ("DELIVERED", ReceiptStatus::Delivered),
+        ("undelivered", ReceiptStatus::Undelivered),
+        ("failed", ReceiptStatus::Failed),
+    ] {
+        let body = format!(r#"{{"id":99148291377,"status":"{word}","error":"27"}}"#);
+        let receipt = read(&signed(SECRET, body.as_bytes()), body.as_bytes(), AT).unwrap();
+        let expected = Receipt { reference: "99148291377".to_owned(), status, error: Some("27".to_owned()) };
+        assert_eq!(receipt, expected);
+    }
+}
+
+proptest! {
+    #[test]
+    fn bug_g11_no_body_is_believed_without_its_signature(body in proptest::collection::vec(any::<u8>(), 0..100)) {
+        let refused = read(&signed(SECRET, BODY), &body, AT);
+        prop_assert!(body == BODY || refused == Err(ReceiptRefused::Unsigned(Unsigned::BadSignature)));
+    }
+
+    #[test]
+    fn signed_nonsense_never_panics(body in "[\\[{]?[\\[\\]{}\":,a-z0-9. ]*") {
+        let _ = read(&signed(SECRET, body.as_bytes()), body.as_bytes(), AT);
+    }
+}
