@@ -14,7 +14,7 @@ use countersign_core::verification::{Delivery, DeliveryStatus, GuessLog, Status,
 use crate::sender::BoxFuture;
 use crate::store::{
     AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, ListFilter, NewAnswer, Page, Store,
-    StoreResult,
+    StoreResult, WithDeliveries,
 };
 
 /// Keeps everything in memory behind one lock. Exact, fast, and forgotten with the process.
@@ -154,7 +154,7 @@ impl Store for MemoryStore {
         &'a self,
         application: &'a ApplicationName,
         id: VerificationId,
-    ) -> BoxFuture<'a, StoreResult<Option<(Verification, Vec<Delivery>)>>> {
+    ) -> BoxFuture<'a, StoreResult<Option<WithDeliveries>>> {
         let state = self.state();
         let place = state.place(&Lookup::ById { application: application.clone(), id });
         ready(place.and_then(|place| state.rows.get(&place).cloned()))

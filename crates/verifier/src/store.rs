@@ -26,6 +26,9 @@ use crate::sender::BoxFuture;
 /// What a store returns.
 pub type StoreResult<T> = Result<T, StoreError>;
 
+/// A verification with its deliveries in order.
+pub type WithDeliveries = (Verification, Vec<Delivery>);
+
 /// Something broke. Absence is never an error: it is `None`.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -97,7 +100,7 @@ pub trait Store: Send + Sync + 'static {
         &'a self,
         application: &'a ApplicationName,
         id: VerificationId,
-    ) -> BoxFuture<'a, StoreResult<Option<(Verification, Vec<Delivery>)>>>;
+    ) -> BoxFuture<'a, StoreResult<Option<WithDeliveries>>>;
 
     /// A page of verifications, newest first.
     fn list<'a>(&'a self, filter: &'a ListFilter) -> BoxFuture<'a, StoreResult<Page>>;
@@ -192,7 +195,7 @@ pub struct ListFilter {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     /// Newest first, each with its deliveries.
-    pub rows: Vec<(Verification, Vec<Delivery>)>,
+    pub rows: Vec<WithDeliveries>,
     /// The place after which the next page begins; `None` on the last one.
     pub next: Option<u64>,
 }

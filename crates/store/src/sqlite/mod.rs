@@ -17,11 +17,10 @@ use std::time::Duration;
 use countersign::core::event::Event;
 use countersign::core::id::{ApplicationName, VerificationId};
 use countersign::core::time::Timestamp;
-use countersign::core::verification::{Delivery, Verification};
 use countersign::sender::BoxFuture;
 use countersign::store::{
     AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, ListFilter, NewAnswer, Page, Store,
-    StoreError, StoreResult,
+    StoreError, StoreResult, WithDeliveries,
 };
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -188,7 +187,7 @@ impl Store for SqliteStore {
         &'a self,
         application: &'a ApplicationName,
         id: VerificationId,
-    ) -> BoxFuture<'a, StoreResult<Option<(Verification, Vec<Delivery>)>>> {
+    ) -> BoxFuture<'a, StoreResult<Option<WithDeliveries>>> {
         let application = application.clone();
         Box::pin(self.read(move |connection| read::verification(connection, &application, id)))
     }

@@ -10,15 +10,17 @@ use countersign::store::{ApplicationRecord, Cleaned, KeyRecord, ListFilter, Page
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::rows::{self, API_KEY, DELIVERY, VERIFICATION};
+use super::rows::{self, api_key_columns, delivery_columns, verification_columns};
 
 /// The verification that a decision is about, with its place.
 pub(super) fn lookup(connection: &Connection, lookup: &Lookup) -> rusqlite::Result<Option<(i64, Verification)>> {
     match lookup {
         Lookup::ById { application, id } => by_id(connection, application, *id),
         Lookup::Latest { application, to, purpose } => connection
-            .prepare_cached(&format!(
-                "SELECT {VERIFICATION} FROM verification WHERE destination = ?1 AND application = ?2 AND purpose = ?3 \
+            .prepare_cached(concat!(
+                "SELECT ",
+                verification_columns!(),
+                " FROM verification WHERE destination = ?1 AND application = ?2 AND purpose = ?3 \
                  ORDER BY place DESC LIMIT 1"
             ))?
             .query_row(params![to.reveal(), application.as_str(), purpose.as_str()], rows::verification)
@@ -33,7 +35,7 @@ fn by_id(
     id: VerificationId,
 ) -> rusqlite::Result<Option<(i64, Verification)>> {
     let found = connection
-        .prepare_cached(&format!("SELECT {VERIFICATION} FROM verification WHERE id = ?1"))?
+        .prepare_cached(concat!("SELECT ", verification_columns!(), " FROM verification WHERE id = ?1"))?
         .query_row([id.as_bytes()], rows::verification)
         .optional()?;
     Ok(found.filter(|(_, row)| row.application == *application))
@@ -57,14 +59,18 @@ fn by_reference(
     };
     let Some(place) = place else { return Ok(None) };
     connection
-        .prepare_cached(&format!("SELECT {VERIFICATION} FROM verification WHERE place = ?1"))?
+        .prepare_cached(concat!("SELECT ", verification_columns!(), " FROM verification WHERE place = ?1"))?
         .query_row([place], rows::verification)
         .optional()
 }
 
 pub(super) fn deliveries(connection: &Connection, place: i64, id: VerificationId) -> rusqlite::Result<Vec<Delivery>> {
     connection
-        .prepare_cached(&format!("SELECT {DELIVERY} FROM delivery WHERE verification = ?1 ORDER BY number"))?
+        .prepare_cached(concat!(
+            "SELECT ",
+            delivery_columns!(),
+            " FROM delivery WHERE verification = ?1 ORDER BY number"
+        ))?
         .query_map([place], |row| rows::delivery(row, id))?
         .collect()
 }
@@ -133,7 +139,7 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> rusqlite::Re
     }
     values.push(i64::try_from(filter.limit.saturating_add(1)).unwrap_or(i64::MAX).into());
     let sql = format!(
-        "SELECT {VERIFICATION} FROM verification WHERE {} ORDER BY place DESC LIMIT ?",
+        concat!("SELECT ", verification_columns!(), " FROM verification WHERE {} ORDER BY place DESC LIMIT ?"),
         conditions.join(" AND ")
     );
     let mut found: Vec<(i64, Verification)> = connection
@@ -204,15 +210,21 @@ pub(super) fn applications(connection: &Connection) -> rusqlite::Result<Vec<Appl
 
 pub(super) fn keys(connection: &Connection, application: &ApplicationName) -> rusqlite::Result<Vec<KeyRecord>> {
     connection
-        .prepare_cached(&format!("SELECT {API_KEY} FROM api_key WHERE application = ?1 ORDER BY created_at, id"))?
+        .prepare_cached(concat!(
+            "SELECT ",
+            api_key_columns!(),
+            " FROM api_key WHERE application = ?1 ORDER BY created_at, id"
+        ))?
         .query_map([application.as_str()], rows::api_key)?
         .collect()
 }
 
 pub(super) fn key_by_digest(connection: &Connection, digest: [u8; 32]) -> rusqlite::Result<Option<KeyRecord>> {
     connection
-        .prepare_cached(&format!(
-            "SELECT {API_KEY} FROM api_key \
+        .prepare_cached(concat!(
+            "SELECT ",
+            api_key_columns!(),
+            " FROM api_key \
              WHERE (key_digest = ?1 OR auth_token_digest = ?1 OR key_secret_digest = ?1) AND revoked_at IS NULL"
         ))?
         .query_row([digest], rows::api_key)

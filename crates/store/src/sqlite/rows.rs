@@ -11,21 +11,34 @@ use countersign::core::verification::{Delivery, DeliveryStatus, Status, Verifica
 use countersign::store::{ApplicationRecord, KeyRecord};
 use rusqlite::{Row, types::Type};
 
-pub(super) const VERIFICATION: &str = "place, id, application, destination, country, purpose, channel, status, created_at, expires_at, \
+macro_rules! verification_columns {
+    () => {
+        "place, id, application, destination, country, purpose, channel, status, created_at, expires_at, \
     finished_at, code_length, key_id, chosen_digest, chosen_sealed, sends, max_sends, resend_at, wrong_by_id, wrong_by_destination, \
-    max_checks, locale, template, metadata";
+    max_checks, locale, template, metadata"
+    };
+}
+pub(super) use verification_columns;
 
-pub(super) const DELIVERY: &str =
-    "id, number, send, channel, provider, status, queued_at, at, error, message_id, due_at, lease_until, claims";
+macro_rules! delivery_columns {
+    () => {
+        "id, number, send, channel, provider, status, queued_at, at, error, message_id, due_at, lease_until, claims"
+    };
+}
+pub(super) use delivery_columns;
 
-pub(super) const API_KEY: &str =
-    "id, application, key_digest, auth_token_digest, key_sid, key_secret_digest, created_at, revoked_at";
+macro_rules! api_key_columns {
+    () => {
+        "id, application, key_digest, auth_token_digest, key_sid, key_secret_digest, created_at, revoked_at"
+    };
+}
+pub(super) use api_key_columns;
 
 pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     row.get(column).map(Timestamp::from_millis)
 }
 
-/// A verification with its place, from the columns of [`VERIFICATION`].
+/// A verification with its place, from `verification_columns!`.
 pub(super) fn verification(row: &Row<'_>) -> rusqlite::Result<(i64, Verification)> {
     let country: Option<String> = row.get(4)?;
     let key = row.get::<_, String>(12)?.into();
@@ -62,7 +75,7 @@ pub(super) fn verification(row: &Row<'_>) -> rusqlite::Result<(i64, Verification
     Ok((row.get(0)?, verification))
 }
 
-/// A delivery of a verification, from the columns of [`DELIVERY`].
+/// A delivery of a verification, from `delivery_columns!`.
 pub(super) fn delivery(row: &Row<'_>, verification: VerificationId) -> rusqlite::Result<Delivery> {
     Ok(Delivery {
         id: DeliveryId::from_bytes(row.get(0)?),
@@ -99,7 +112,7 @@ pub(super) fn application(row: &Row<'_>) -> rusqlite::Result<ApplicationRecord> 
     Ok(ApplicationRecord { name: parsed(row, 0)?, account_sid: row.get(1)?, created_at: time(row, 2)? })
 }
 
-/// An API key, from the columns of [`API_KEY`].
+/// An API key, from `api_key_columns!`.
 pub(super) fn api_key(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
     Ok(KeyRecord {
         id: row.get(0)?,

@@ -10,7 +10,8 @@ use countersign::core::verification::{Delivery, GuessLog, Verification};
 use countersign::store::{AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, NewAnswer};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{read, rows};
+use super::read;
+use super::rows::{self, api_key_columns, delivery_columns, verification_columns};
 
 /// Looks up, reads, decides, writes.
 pub(super) fn run(connection: &Connection, job: &mut dyn Job) -> rusqlite::Result<()> {
@@ -218,14 +219,15 @@ pub(super) fn claim(
             )?
             .execute(params![place, number, (now + lease).as_millis()])?;
         let found = connection
-            .prepare_cached(&format!("SELECT {} FROM verification WHERE place = ?1", rows::VERIFICATION))?
+            .prepare_cached(concat!("SELECT ", verification_columns!(), " FROM verification WHERE place = ?1"))?
             .query_row([place], rows::verification)
             .optional()?;
         let Some((_, verification)) = found else { continue };
         let delivery = connection
-            .prepare_cached(&format!(
-                "SELECT {} FROM delivery WHERE verification = ?1 AND number = ?2",
-                rows::DELIVERY
+            .prepare_cached(concat!(
+                "SELECT ",
+                delivery_columns!(),
+                " FROM delivery WHERE verification = ?1 AND number = ?2"
             ))?
             .query_row([place, number], |row| rows::delivery(row, verification.id))?;
         claimed.push(Claimed { delivery, verification });
@@ -358,7 +360,11 @@ pub(super) fn create_application(connection: &Connection, application: &Applicat
 
 pub(super) fn create_key(connection: &Connection, key: &KeyRecord) -> rusqlite::Result<()> {
     connection
-        .prepare_cached(&format!("INSERT INTO api_key ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", rows::API_KEY))?
+        .prepare_cached(concat!(
+            "INSERT INTO api_key (",
+            api_key_columns!(),
+            ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+        ))?
         .execute(params![
             key.id,
             key.application.as_str(),
