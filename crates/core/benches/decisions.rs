@@ -1,5 +1,10 @@
 //! What one decision costs. The budget: send, write, report and check together stay under 15 µs, numbering plans aside.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a bench: `criterion_group!` writes an undocumented fn")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a bench: `criterion_group!` writes an undocumented fn"
+)]
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -99,12 +104,8 @@ fn report(world: &World, delivery: &Delivery) -> Report {
 fn pieces(c: &mut Criterion) {
     let world = World::new();
     let (verification, delivery) = world.sent();
-    let binding = Binding {
-        verification: &[1; 16],
-        application: "default",
-        destination: "+255694230173",
-        purpose: "login",
-    };
+    let binding =
+        Binding { verification: &[1; 16], application: "default", destination: "+255694230173", purpose: "login" };
     let source = CodeSource::Derived { key: world.keys.active().clone() };
     let text = message::write(&world.application, &world.keys, &verification, &delivery).unwrap().text;
     countersign_core::destination::warm_up();
@@ -118,7 +119,9 @@ fn pieces(c: &mut Criterion) {
         });
     });
     c.bench_function("check a right code", |b| {
-        b.iter(|| decide(&world.check(&verification, world.code(&verification)), Some(verification.clone()), Vec::new()));
+        b.iter(|| {
+            decide(&world.check(&verification, world.code(&verification)), Some(verification.clone()), Vec::new())
+        });
     });
     c.bench_function("check a wrong code", |b| {
         let wrong = |code: Code| code.reveal().bytes().map(|digit| char::from(b'0' + b'9' - digit)).collect::<String>();

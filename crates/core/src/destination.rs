@@ -296,6 +296,9 @@ impl Destination {
 impl Phone {
     fn parse(text: &str, default_country: Option<Country>) -> Result<Self, InvalidDestination> {
         let text = text.trim();
+        if text.chars().any(char::is_control) {
+            return Err(InvalidDestination::Unreadable);
+        }
         let region = default_country.and_then(Country::region);
         let parsed = PHONE_NUMBER_UTIL.parse(text, region);
         let number = match parsed {
@@ -320,9 +323,17 @@ impl Phone {
             Ok(NumberLengthType::IsPossibleLocalOnly) | Err(_) => return Err(InvalidDestination::TooShort),
         }
         let e164 = number.format_as(PhoneNumberFormat::E164).into_owned();
-        // The standard's own bound (ITU-T E.164: 15 digits); some plans' metadata is wider.
+        // The standard's own bound (ITU-T E.164: 15 digits), and less than any mobile number has; some plans' metadata is wider.
         if e164.len() > 16 {
             return Err(InvalidDestination::TooLong);
+        }
+        if e164.len() < 8 {
+            return Err(InvalidDestination::TooShort);
+        }
+        // `+82 0 010…`: trunk prefixes are taken off one at a time, so what is left could be read as another number again. A key
+        // that is not its own reading would be a second budget.
+        if text != e164 && !is_own_reading(&e164) {
+            return Err(InvalidDestination::Unreadable);
         }
         let country = number.get_region_code().and_then(|region| region.as_region_str().as_str().parse().ok());
         Ok(Self { e164, country, kind: Some(number_type(number.get_type())) })
@@ -335,6 +346,10 @@ impl Phone {
                 .map_or(NumberType::Unknown, |number| number_type(number.get_type()))
         })
     }
+}
+
+fn is_own_reading(e164: &str) -> bool {
+    PHONE_NUMBER_UTIL.parse(e164, None).is_ok_and(|number| number.format_as(PhoneNumberFormat::E164) == e164)
 }
 
 /// Vanity numbers and words are refused: `0800 FLOWERS` is read as digits by the library, and hides what is dialled.

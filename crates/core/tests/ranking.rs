@@ -19,9 +19,9 @@ use house::{HOUR, House, MINUTE, TO, number, rule, wrong};
 /// known of what is not there); `not_pending` with a wrong field (only a new one has fields) or with the two refusals of a pending one.
 const SEND: [(Kind, Kind, Kind); 33] = {
     use Kind::{
-        CountryBlocked as Country, InvalidDestination as Destination, InvalidRequest as Request, MaxSendsReached as Sends,
-        NotPending as Ended, NumberTypeBlocked as Type, RateLimited as Rate, ResendTooSoon as Soon,
-        UnsupportedChannel as Channel,
+        CountryBlocked as Country, InvalidDestination as Destination, InvalidRequest as Request,
+        MaxSendsReached as Sends, NotPending as Ended, NumberTypeBlocked as Type, RateLimited as Rate,
+        ResendTooSoon as Soon, UnsupportedChannel as Channel,
     };
     [
         (Request, Destination, Request),
@@ -120,7 +120,8 @@ fn of_two_refusals_of_a_send_the_ranking_says_which_is_given() {
 #[test]
 fn the_table_has_every_pair_once_and_agrees_with_the_ranking() {
     let rank = |kind| RANKING.iter().position(|ranked| *ranked == kind).unwrap();
-    let pairs: HashSet<_> = SEND.iter().map(|(one, other, _)| (rank(*one).min(rank(*other)), rank(*one).max(rank(*other)))).collect();
+    let pairs: HashSet<_> =
+        SEND.iter().map(|(one, other, _)| (rank(*one).min(rank(*other)), rank(*one).max(rank(*other)))).collect();
     assert_eq!(pairs.len(), SEND.len());
     assert!(SEND.iter().all(|(one, other, expected)| rank(*expected) == rank(*one).min(rank(*other))));
     let excluded = [
@@ -164,7 +165,8 @@ fn the_ranking_holds_every_kind_once_and_codes_are_unique() {
 #[test]
 fn all_at_once_in_any_order_give_the_first_with_the_longest_wait() {
     let secs = Duration::from_secs;
-    let limited = |per, wait| Refusal::RateLimited { limit: Limit::Rate(per), quota: 1, window: HOUR, retry_after: secs(wait) };
+    let limited =
+        |per, wait| Refusal::RateLimited { limit: Limit::Rate(per), quota: 1, window: HOUR, retry_after: secs(wait) };
     let mut all = vec![
         limited(Per::Client, 7),
         Refusal::ResendTooSoon { retry_after: secs(5), pause: secs(30) },
@@ -183,7 +185,12 @@ fn all_at_once_in_any_order_give_the_first_with_the_longest_wait() {
 
 #[test]
 fn among_limits_the_longest_wait_then_the_order_of_the_rows() {
-    let limited = |per, secs| Refusal::RateLimited { limit: Limit::Rate(per), quota: 1, window: HOUR, retry_after: Duration::from_secs(secs) };
+    let limited = |per, secs| Refusal::RateLimited {
+        limit: Limit::Rate(per),
+        quota: 1,
+        window: HOUR,
+        retry_after: Duration::from_secs(secs),
+    };
     for (one, other, expected) in [
         ((Per::Destination, 10), (Per::Client, 20), Per::Client),
         ((Per::Client, 20), (Per::Destination, 20), Per::Destination),
@@ -246,10 +253,11 @@ fn of_two_refusals_of_a_check_the_longer_wait_is_given_and_an_ended_one_needs_no
         if ended {
             house.cancel(sent.id).unwrap();
         }
-        let given = house.check(Against::Id(sent.id), &wrong(&code, 1), Some("192.0.2.1")).err().map(|refusal| match refusal {
-            Refusal::RateLimited { limit, .. } => limit.as_str(),
-            other => panic!("no limit: {other}"),
-        });
+        let given =
+            house.check(Against::Id(sent.id), &wrong(&code, 1), Some("192.0.2.1")).err().map(|refusal| match refusal {
+                Refusal::RateLimited { limit, .. } => limit.as_str(),
+                other => panic!("no limit: {other}"),
+            });
         assert_eq!(given, expected, "limited {limited}, spent {spent}, ended {ended}");
     }
 }

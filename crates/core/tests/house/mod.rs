@@ -89,7 +89,7 @@ impl House {
     fn find(&self, lookup: &Lookup) -> Option<&(Verification, Vec<Delivery>)> {
         match lookup {
             Lookup::ById { application, id } => {
-                self.rows.iter().find(|(row, _)| row.id == *id && row.application == *application)
+                self.rows.iter().rev().find(|(row, _)| row.id == *id && row.application == *application)
             }
             Lookup::Latest { application, to, purpose } => self
                 .rows
@@ -128,18 +128,18 @@ impl House {
     pub fn apply(&mut self, changes: Changes) {
         match changes.verification {
             Some(Write::Insert(row)) => {
-                assert!(self.rows.iter().all(|(kept, _)| kept.id != row.id), "an id is new");
+                assert!(self.rows.iter().rev().take(100).all(|(kept, _)| kept.id != row.id), "an id is new");
                 self.rows.push((row, Vec::new()));
             }
             Some(Write::Update(row)) => {
-                let (kept, _) = self.rows.iter_mut().find(|(kept, _)| kept.id == row.id).unwrap();
+                let (kept, _) = self.rows.iter_mut().rev().find(|(kept, _)| kept.id == row.id).unwrap();
                 *kept = row;
             }
             None => {}
         }
         for write in changes.deliveries {
             let id = write.row().verification;
-            let (_, kept) = self.rows.iter_mut().find(|(row, _)| row.id == id).unwrap();
+            let (_, kept) = self.rows.iter_mut().rev().find(|(row, _)| row.id == id).unwrap();
             match write {
                 Write::Insert(row) => {
                     assert_eq!(row.number as usize, kept.len() + 1, "deliveries are numbered from 1");
@@ -216,6 +216,18 @@ impl House {
         self.check(against, code, None).map(|checked| checked.result).map_err(|refusal| refusal.kind())
     }
 
+    /// Offers the right code as the holder of the id.
+    pub fn approve(&mut self, id: VerificationId) {
+        let right = self.code(id);
+        assert_eq!(self.by_id(id, &right), Ok(CheckResult::Approved));
+    }
+
+    /// Guesses wrong so often as the holder of the id.
+    pub fn wrong_by_id(&mut self, id: VerificationId, times: u64) {
+        let right = self.code(id);
+        (0..times).for_each(|nth| assert_eq!(self.by_id(id, &wrong(&right, nth)), Ok(CheckResult::Incorrect)));
+    }
+
     /// The code that the message holds.
     pub fn code(&self, id: VerificationId) -> String {
         let row = self.row(id);
@@ -251,11 +263,11 @@ impl House {
     // What is known.
 
     pub fn row(&self, id: VerificationId) -> &Verification {
-        &self.rows.iter().find(|(row, _)| row.id == id).unwrap().0
+        &self.rows.iter().rev().find(|(row, _)| row.id == id).unwrap().0
     }
 
     pub fn deliveries(&self, id: VerificationId) -> &[Delivery] {
-        &self.rows.iter().find(|(row, _)| row.id == id).unwrap().1
+        &self.rows.iter().rev().find(|(row, _)| row.id == id).unwrap().1
     }
 
     pub fn last_delivery(&self, id: VerificationId) -> Delivery {

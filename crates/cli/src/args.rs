@@ -1,0 +1,331 @@
+//! What may be typed. Parser, help, man page, completions and the reference page are all made from here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use countersign::core::channel::Channel;
+use countersign::core::id::ApplicationName;
+use countersign_server::config::read_duration;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  refused: a wrong code, a used-up limit, nothing pending
+  2  usage or configuration
+  3  broken: the store or the provider cannot be reached
+
+Configuration:
+  --config FILE, else $COUNTERSIGN_CONFIG, else ./countersign.toml, else the defaults.
+  Every key can be overridden: policy.ttl by COUNTERSIGN_POLICY__TTL.
+
+Examples:
+  countersign serve
+  countersign send +255694230173
+  countersign check +255694230173 123456";
+
+/// Proves that a person controls a phone number or an email address: sends a one-time code, and checks what comes back, once.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The configuration file [default: $COUNTERSIGN_CONFIG, else ./countersign.toml if it is there, else the defaults]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Options of every command")]
+    pub config: Option<PathBuf>,
+    /// The application that is meant
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        default_value = "default",
+        help_heading = "Options of every command"
+    )]
+    pub app: ApplicationName,
+    /// Print one JSON object instead of text, for errors too
+    #[arg(long, global = true, help_heading = "Options of every command")]
+    pub json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the HTTP service
+    ///
+    /// Without any configuration it keeps an SQLite file in the working directory and catches messages in an inbox page. It prints
+    /// its address, an API key (made on the first run, shown once) and a curl to paste for a send and for a check.
+    #[command(
+        after_help = "Examples:\n  countersign serve\n  countersign serve --config /etc/countersign.toml\n  COUNTERSIGN_SERVER__LISTEN=127.0.0.1:9000 countersign serve"
+    )]
+    Serve,
+    /// Send a code, or send the pending one again
+    #[command(
+        after_help = "Examples:\n  countersign send +255694230173\n  countersign send +255694230173 --purpose registration --channel sms --locale sw\n  countersign send jane@example.com --json"
+    )]
+    Send(Send),
+    /// Check a code that came back; exit code 1 unless it is the right one
+    #[command(
+        after_help = "Examples:\n  countersign check +255694230173 123456\n  countersign check vf_0123456789abcdef0123456789abcdef 123456 --json\n\nGuesses by id and by destination are counted apart: who only knows a number cannot lock its owner out."
+    )]
+    Check(Check),
+    /// Send the pending code of a destination again
+    #[command(
+        after_help = "Examples:\n  countersign resend +255694230173\n  countersign resend vf_0123456789abcdef0123456789abcdef --channel voice"
+    )]
+    Resend(Resend),
+    /// Show where the latest verification of a destination stands, or the one of an id
+    #[command(
+        after_help = "Examples:\n  countersign status +255694230173\n  countersign status vf_0123456789abcdef0123456789abcdef --json"
+    )]
+    Status(Status),
+    /// Delete what expired long ago; the service does so by itself
+    #[command(after_help = "Examples:\n  countersign cleanup --dry-run\n  countersign cleanup --older-than 7d")]
+    Cleanup(Cleanup),
+    /// Bring the store's schema up to date, or print the SQL
+    #[command(after_help = "Examples:\n  countersign migrate\n  countersign migrate --print > schema.sql")]
+    Migrate(Migrate),
+    /// Applications: the tenants, each with its own verifications, limits and keys
+    #[command(subcommand)]
+    App(App),
+    /// API keys of an application
+    #[command(subcommand)]
+    Key(Key),
+    /// Providers: who carries messages
+    #[command(subcommand)]
+    Provider(Provider),
+    /// The configuration: its default file, its mistakes, its meaning
+    #[command(subcommand)]
+    Config(Config),
+    /// Walk through everything that must be right; each line OK or what to do
+    #[command(
+        after_help = "Examples:\n  countersign doctor\n  countersign doctor --config /etc/countersign.toml --json\n\nNothing is changed, and no message leaves: the send and the check run in memory.\nExit codes: 0 all is well, 1 something to do, 2 in the configuration, 3 the store cannot be reached."
+    )]
+    Doctor,
+    /// Print the OpenAPI document of the HTTP API
+    #[command(after_help = "Examples:\n  countersign openapi > openapi.json")]
+    Openapi,
+    /// The key ring: what codes are derived under and tokens are signed with
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Print shell completions
+    #[command(
+        after_help = "Examples:\n  countersign completions bash > /etc/bash_completion.d/countersign\n  countersign completions zsh > ~/.zfunc/_countersign"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Examples:\n  countersign man > countersign.1\n  countersign man config explain")]
+    Man {
+        /// The command whose page to print; the whole program's if not given
+        command: Vec<String>,
+    },
+    /// Write the generated reference files into a directory
+    #[command(hide = true)]
+    Generate {
+        /// The directory
+        directory: PathBuf,
+    },
+}
+
+/// `send`.
+#[derive(Debug, Args)]
+pub struct Send {
+    /// A phone number with its country code, or an email address
+    pub to: String,
+    /// What the proof is for [default: login]
+    #[arg(long, short)]
+    pub purpose: Option<String>,
+    /// sms, voice, whatsapp, telegram or email [default: sms for a number, email for an address]
+    #[arg(long, short)]
+    pub channel: Option<Channel>,
+    /// The language of the text, as en or pt-BR
+    #[arg(long)]
+    pub locale: Option<String>,
+    /// Digits of the code, 4 to 10 [default: policy.code_length]
+    #[arg(long, value_name = "DIGITS")]
+    pub code_length: Option<u8>,
+    /// How long the code works, 30s to 24h [default: policy.ttl]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub ttl: Option<Duration>,
+    /// The template of the text
+    #[arg(long, value_name = "NAME")]
+    pub template: Option<String>,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The destination, or a verification's id (vf_…)
+    #[arg(value_name = "TO-OR-ID")]
+    pub target: String,
+    /// What came back
+    pub code: String,
+    /// What the proof is for; an id has its own [default: login]
+    #[arg(long, short)]
+    pub purpose: Option<String>,
+}
+
+/// `resend`.
+#[derive(Debug, Args)]
+pub struct Resend {
+    /// The destination, or a verification's id (vf_…)
+    #[arg(value_name = "TO-OR-ID")]
+    pub target: String,
+    /// What the proof is for; an id has its own [default: login]
+    #[arg(long, short)]
+    pub purpose: Option<String>,
+    /// Another channel than last time
+    #[arg(long, short)]
+    pub channel: Option<Channel>,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// The destination, or a verification's id (vf_…)
+    #[arg(value_name = "TO-OR-ID")]
+    pub target: String,
+    /// Only verifications for this purpose
+    #[arg(long, short)]
+    pub purpose: Option<String>,
+}
+
+/// `cleanup`.
+#[derive(Debug, Args)]
+pub struct Cleanup {
+    /// Delete what expired longer ago than this [default: cleanup.older_than, 24h]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub older_than: Option<Duration>,
+    /// Only count
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `migrate`.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Print the SQL instead of running it
+    #[arg(long)]
+    pub print: bool,
+}
+
+/// `app`.
+#[derive(Debug, Subcommand)]
+pub enum App {
+    /// Create an application; without a row in the configuration the common rules hold for it
+    #[command(after_help = "Examples:\n  countersign app create shop && countersign key create shop")]
+    Create {
+        /// 1 to 32 characters a-z, 0-9, `_` and `-`
+        name: ApplicationName,
+    },
+    /// List the applications
+    List,
+}
+
+/// `key`.
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Make an API key: shown once, kept only as a digest
+    #[command(
+        after_help = "Examples:\n  countersign key create default\n  countersign key create shop --json | jq -r .key"
+    )]
+    Create {
+        /// The application [default: that of --app]
+        app: Option<ApplicationName>,
+    },
+    /// List the keys of an application, without their secrets
+    List {
+        /// The application [default: that of --app]
+        app: Option<ApplicationName>,
+    },
+    /// Revoke a key; it stops working within a second
+    #[command(after_help = "Examples:\n  countersign key revoke key_0123456789abcdef")]
+    Revoke {
+        /// The key's id (key_…), as `key list` shows it
+        id: String,
+    },
+}
+
+/// `provider`.
+#[derive(Debug, Subcommand)]
+pub enum Provider {
+    /// List what is configured, and what there is
+    List,
+    /// Show what a provider needs: credentials, where to find them, what it carries
+    #[command(after_help = "Examples:\n  countersign provider show twilio")]
+    Show {
+        /// A provider, or the name of a configured one
+        name: String,
+    },
+    /// Send one real test message, which holds no live code
+    #[command(after_help = "Examples:\n  countersign provider test gateway +255694230173")]
+    Test {
+        /// The name of a configured provider
+        name: String,
+        /// To whom
+        to: String,
+        /// The channel [default: the first that the provider carries there]
+        #[arg(long, short)]
+        channel: Option<Channel>,
+    },
+}
+
+/// `config`.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Print the whole default file, with comments
+    #[command(after_help = "Examples:\n  countersign config default > countersign.toml")]
+    Default,
+    /// Check a file: names each mistake with its line, and what to write instead
+    #[command(after_help = "Examples:\n  countersign config check countersign.toml")]
+    Check {
+        /// The file [default: that of --config]
+        file: Option<PathBuf>,
+    },
+    /// Explain a key: what it means, what it may be, its default, its variable
+    #[command(after_help = "Examples:\n  countersign config explain policy.ttl\n  countersign config explain limits")]
+    Explain {
+        /// A key as policy.ttl, or a section as policy
+        key: String,
+    },
+}
+
+/// `keys`.
+#[derive(Debug, Subcommand)]
+pub enum Keys {
+    /// Add a new active key of each kind; the older ones stay, so that what they made can still be checked
+    #[command(after_help = "Examples:\n  countersign keys rotate    # then restart every process that uses the ring")]
+    Rotate,
+    /// List the keys by id and date; never the keys themselves
+    List,
+}
+
+/// `5m`, or whole seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = || text.parse().ok().map(Duration::from_secs);
+    read_duration(text)
+        .or_else(seconds)
+        .ok_or_else(|| "write a number and a unit, for example 30s, 5m or 24h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,350 @@
+//! The command as it is typed: exit codes, JSON shapes, the first run.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
+mod common;
+
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::process::Stdio;
+
+use common::{Place, Service};
+use serde_json::Value;
+
+const TO: &str = "+255694230173";
+
+fn error_code(value: &Value) -> &str {
+    value["error"]["code"].as_str().unwrap_or_else(|| panic!("no error in {value}"))
+}
+
+#[test]
+fn a_code_is_sent_checked_once_and_cleaned_up() {
+    let place = Place::new("walk");
+    let (exit, sent, ran) = place.json(&format!("send {TO}"));
+    assert_eq!((exit, sent["status"].as_str(), sent["to"].as_str()), (0, Some("pending"), Some(TO)));
+    assert_eq!(sent["deliveries"][0]["status"], "accepted");
+    let code = ran.code_in_message();
+    assert!(!ran.out.contains(&code), "the code stands in the message alone");
+    let id = sent["id"].as_str().unwrap().to_owned();
+
+    let wrong = if code == "000000" { "111111" } else { "000000" };
+    let (exit, checked, _) = place.json(&format!("check {TO} {wrong}"));
+    assert_eq!((exit, checked["valid"].as_bool(), checked["result"].as_str()), (1, Some(false), Some("incorrect")));
+    assert_eq!(checked["verification"]["checks_left"], 5, "a stranger's guess takes none of the owner's");
+    let (exit, checked, _) = place.json(&format!("check {id} {wrong}"));
+    assert_eq!((exit, checked["verification"]["checks_left"].as_u64()), (1, Some(4)));
+
+    let (exit, checked, ran) = place.json(&format!("check {TO} {code}"));
+    assert_eq!((exit, checked["valid"].as_bool(), checked["result"].as_str()), (0, Some(true), Some("approved")));
+    assert_eq!(checked["token"].as_str().unwrap().split('.').count(), 3);
+    assert!(!ran.out.contains(&format!("\"{code}\"")));
+    let (exit, checked, _) = place.json(&format!("check {id} {code}"));
+    assert_eq!((exit, checked["result"].as_str()), (1, Some("already_used")));
+
+    let (exit, status, _) = place.json(&format!("status {TO}"));
+    assert_eq!((exit, status["status"].as_str()), (0, Some("approved")));
+    // It works for another five minutes' time, approved or not, so it is not over yet.
+    for args in ["cleanup --older-than 0s --dry-run", "cleanup --older-than 0s"] {
+        let (exit, cleaned, _) = place.json(args);
+        assert_eq!((exit, cleaned["verifications"].as_u64()), (0, Some(0)), "{cleaned}");
+        assert_eq!(cleaned["dry_run"], args.contains("dry-run"));
+    }
+    assert_eq!(place.run(&format!("status {id}")).code, 0);
+}
+
+#[test]
+fn resend_sends_the_same_code_when_it_may() {
+    let place = Place::new("resend").with("COUNTERSIGN_POLICY__RESEND_AFTER", "0s");
+    let first = place.run(&format!("send {TO}"));
+    let again = place.run(&format!("resend {TO}"));
+    assert_eq!((first.code, again.code), (0, 0), "{}", again.err);
+    assert_eq!(first.code_in_message(), again.code_in_message());
+    assert_eq!(place.json(&format!("status {TO}")).1["sends"], 2);
+    let (exit, nothing, _) = place.json("resend +255694230174");
+    assert_eq!((exit, error_code(&nothing)), (1, "not_found"));
+    let (exit, nothing, _) = place.json(&format!("resend {TO} --purpose registration"));
+    assert_eq!((exit, error_code(&nothing)), (1, "not_found"));
+
+    let slow = Place::new("resend-soon");
+    slow.run(&format!("send {TO}"));
+    let (exit, soon, _) = slow.json(&format!("resend {TO}"));
+    assert_eq!((exit, error_code(&soon)), (1, "resend_too_soon"));
+    assert!((1..=30).contains(&soon["error"]["retry_after"].as_u64().unwrap()));
+}
+
+/// What is typed, how it ends, and the code of the error.
+#[test]
+fn every_end_has_its_exit_code() {
+    let place = Place::new("exits");
+    place.write("bad.toml", "[policy]\ncode_lenght = 6\n");
+    place.write("nowhere.toml", "[store]\nurl = \"sqlite:/nowhere/at/all/a.db\"\n");
+    for (args, exit, code) in [
+        ("frob", 2, "usage"),
+        ("send", 2, "usage"),
+        ("send +255694230173 --channel pigeon", 2, "usage"),
+        ("send +255694230173 --app Shop!", 2, "usage"),
+        ("send +255694230173 --app shop", 2, "unknown_application"),
+        ("send +255694230173 --purpose no/purpose", 2, "invalid_request"),
+        ("send +255694230173 --code-length 3", 2, "invalid_request"),
+        ("send hello", 1, "invalid_destination"),
+        ("send +255694230173 --channel email", 1, "invalid_destination"),
+        ("check +255694230173 12", 2, "invalid_request"),
+        ("check +255694230173 12a456", 2, "invalid_request"),
+        ("check vf_0123456789abcdef0123456789abcdef 123456", 1, "not_found"),
+        ("status +255694230173", 1, "not_found"),
+        ("key create shop", 2, "unknown_application"),
+        ("key revoke key_nothing", 1, "not_found"),
+        ("provider show carrier-pigeon", 2, "unknown_provider"),
+        ("provider test pigeon +255694230173", 2, "unknown_provider"),
+        ("config explain policy.tll", 2, "unknown_key"),
+        ("config check bad.toml", 2, "invalid_config"),
+        ("config check missing.toml", 2, "invalid_config"),
+        ("serve --config missing.toml", 2, "invalid_config"),
+        ("status +255694230173 --config bad.toml", 2, "invalid_config"),
+        ("status +255694230173 --config nowhere.toml", 3, "store_unavailable"),
+        ("migrate --config nowhere.toml", 3, "store_unavailable"),
+    ] {
+        let (ended, error, _) = place.json(args);
+        assert_eq!((ended, error_code(&error)), (exit, code), "{args}: {error}");
+        assert!(!error["error"]["message"].as_str().unwrap().is_empty());
+        let plain = place.run(args);
+        assert_eq!((plain.code, plain.out.as_str()), (exit, ""), "{args}");
+        assert!(plain.err.starts_with("error: "), "{args}: {}", plain.err);
+    }
+    let (exit, nothing, _) = place.json("check +255694230173 123456");
+    assert_eq!((exit, nothing["result"].as_str()), (1, Some("not_found")));
+    let problem = &place.json("config check bad.toml").1["error"]["problems"][0];
+    assert_eq!((problem["line"].as_u64(), problem["file"].as_str()), (Some(2), Some("bad.toml")));
+}
+
+#[test]
+fn a_provider_that_fails_ends_with_3() {
+    let place = Place::new("failing");
+    // Nothing listens there.
+    let text =
+        "[delivery]\nretries = 0\n[[providers]]\nname = \"gw\"\nuses = \"webhook\"\nurl = \"http://127.0.0.1:9/\"\n";
+    place.write("countersign.toml", text);
+    let (exit, error, _) = place.json(&format!("send {TO}"));
+    assert_eq!((exit, error_code(&error)), (3, "delivery_failed"), "{error}");
+    assert_eq!(error["error"]["verification"]["status"], "failed");
+    let (exit, error, _) = place.json(&format!("provider test gw {TO}"));
+    assert_eq!((exit, error_code(&error)), (3, "delivery_failed"), "{error}");
+}
+
+#[test]
+fn keys_are_made_listed_and_revoked() {
+    let place = Place::new("keys");
+    let (exit, key, ran) = place.json("key create");
+    assert_eq!(exit, 0);
+    let is = |name: &str, prefix: &str, length: usize| {
+        let text = key[name].as_str().unwrap_or_else(|| panic!("no {name} in {key}"));
+        let secret = text.strip_prefix(prefix).unwrap_or_else(|| panic!("{name} is {text}"));
+        assert_eq!(secret.len(), length, "{name}");
+        assert!(secret.chars().all(|c| c.is_ascii_alphanumeric()), "{name} is {text}");
+    };
+    is("id", "key_", 16);
+    is("key", "cs_", 64);
+    is("account_sid", "AC", 32);
+    is("auth_token", "", 32);
+    is("key_sid", "SK", 32);
+    is("key_secret", "", 32);
+    assert_eq!(key.as_object().unwrap().len(), 6);
+    assert!(ran.err.is_empty(), "{}", ran.err);
+    let id = key["id"].as_str().unwrap();
+    let (_, listed, ran) = place.json("key list default");
+    assert_eq!((listed["keys"][0]["id"].as_str(), listed["keys"][0]["revoked_at"].as_str()), (Some(id), None));
+    assert!(!ran.out.contains(key["key"].as_str().unwrap()));
+    assert_eq!(place.json(&format!("key revoke {id}")).0, 0);
+    assert!(place.json("key list").1["keys"][0]["revoked_at"].is_string());
+
+    assert_eq!(place.json("app create shop").1["created"], true);
+    assert_eq!(place.json("app create shop").1["created"], false);
+    assert_eq!(place.json("key create shop").0, 0);
+    assert_eq!(place.json("app list").1["applications"].as_array().unwrap().len(), 2);
+    assert_eq!(place.run(&format!("send {TO} --app shop")).code, 0);
+    assert_eq!(place.json(&format!("status {TO}")).0, 1, "another application's");
+}
+
+#[test]
+fn the_key_ring_is_listed_and_rotated_without_showing_it() {
+    let place = Place::new("ring");
+    let (exit, error, _) = place.json("keys list");
+    assert_eq!((exit, error_code(&error)), (2, "no_key_ring"));
+    let sent = place.run(&format!("send {TO}"));
+    let before = place.json("keys list").1["keys"].as_array().unwrap().len();
+    let (exit, rotated, _) = place.json("keys rotate");
+    assert_eq!((exit, rotated["keys"].as_array().unwrap().len()), (0, before * 2));
+    let text = std::fs::read_to_string(place.directory.join("countersign.keys")).unwrap();
+    for secret in text.split('"').filter(|word| word.len() == 44) {
+        assert!(!rotated.to_string().contains(secret));
+    }
+    assert_eq!(place.run(&format!("check {TO} {}", sent.code_in_message())).code, 0, "older keys still check");
+}
+
+#[test]
+fn the_configuration_explains_itself() {
+    let place = Place::new("config");
+    let default = place.run("config default");
+    place.write("default.toml", &default.out);
+    assert_eq!(place.run("config check default.toml").out, "OK: default.toml\n");
+    let (_, ttl, _) = place.json("config explain policy.ttl");
+    assert_eq!((ttl["default"].as_str(), ttl["variable"].as_str()), (Some("\"5m\""), Some("COUNTERSIGN_POLICY__TTL")));
+    place.write("bad.toml", "[policy]\nttl = \"1s\"\ncode_lenght = 6\n");
+    let bad = place.run("config check bad.toml");
+    assert_eq!(
+        bad.err,
+        "error: bad.toml:2: policy.ttl: must be 30s to 24h, not \"1s\"\n\
+         error: bad.toml:3: policy.code_lenght: no such key; did you mean `code_length`?\n"
+    );
+    let by_variable = Place::new("config-env").with("COUNTERSIGN_POLICY__TLL", "5m").run("config check");
+    assert_eq!(by_variable.code, 2);
+    assert!(by_variable.err.contains("did you mean COUNTERSIGN_POLICY__TTL?"), "{}", by_variable.err);
+    let named = Place::new("config-named").with("COUNTERSIGN_CONFIG", "other.toml");
+    named.write("other.toml", "[policy]\ncode_length = 4\n");
+    assert_eq!(named.json(&format!("send {TO}")).1["code_length"], 4);
+    named.write("third.toml", "[policy]\ncode_length = 9\n");
+    assert_eq!(named.json("send +255694230174 --config third.toml").1["code_length"], 9);
+}
+
+#[test]
+fn doctor_walks_the_checklist_and_makes_nothing() {
+    let place = Place::new("doctor");
+    let (exit, fresh, _) = place.json("doctor");
+    assert_eq!((exit, fresh["ok"].as_bool()), (0, Some(true)), "{fresh}");
+    assert_eq!(std::fs::read_dir(&place.directory).unwrap().count(), 0, "nothing is made");
+    place.run("app list");
+    let no_key = place.run("doctor");
+    assert_eq!(no_key.code, 1, "{}", no_key.out);
+    assert!(
+        no_key.out.contains("FIX  API key      `default` has none; run: countersign key create default"),
+        "{}",
+        no_key.out
+    );
+    place.run("key create");
+    assert_eq!(place.run("doctor").code, 0);
+    place.write("bad.toml", "[guard]\nmode = \"enforce\"\n");
+    let bad = place.run("doctor --config bad.toml");
+    assert_eq!(bad.code, 2);
+    assert!(bad.out.starts_with("FIX  config       bad.toml:2: guard.mode: this version has no guard"), "{}", bad.out);
+    place.write("nowhere.toml", "[store]\nurl = \"sqlite:/nowhere/at/all/a.db\"\n");
+    assert_eq!(place.run("doctor --config nowhere.toml").code, 3);
+    std::fs::write(
+        place.directory.join("countersign.db"),
+        "this is something else, and long enough to be told from a database",
+    )
+    .unwrap();
+    assert_eq!(place.run("doctor").code, 3);
+}
+
+#[test]
+fn what_is_printed_of_the_program_is_there() {
+    let place = Place::new("print");
+    assert!(place.json("openapi").1["paths"]["/v1/verifications"].is_object());
+    assert!(place.run("completions bash").out.contains("countersign"));
+    assert!(place.run("man").out.contains(".TH"));
+    assert!(place.run("man config explain").out.contains("Explain a key"));
+    assert_eq!(place.run("man frob").code, 2);
+    assert!(place.run("migrate --print").out.to_lowercase().contains("create table"));
+    assert_eq!(place.json("migrate").1["migrated"], true);
+    let list = place.json("provider list").1;
+    assert_eq!(
+        (list["configured"][0]["name"].as_str(), list["configured"][0]["uses"].as_str()),
+        (Some("inbox"), Some("inbox"))
+    );
+    assert!(place.run("provider show twilio").out.contains("auth_token_file"));
+    assert!(place.json(&format!("provider test inbox {TO}")).1["took_ms"].is_u64());
+    for command in ["serve", "send", "check", "key create", "config explain", "doctor", "provider test"] {
+        let help = place.run(&format!("{command} --help"));
+        assert_eq!(help.code, 0);
+        assert!(help.out.contains("Examples:\n  countersign "), "{command}: {}", help.out);
+    }
+}
+
+#[test]
+fn whoever_stops_reading_breaks_nothing() {
+    let place = Place::new("pipe");
+    for args in ["config default", "provider list", "openapi", "--help", "completions bash"] {
+        let mut child = place.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut err = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        let status = child.wait().unwrap();
+        assert!(!err.contains("panicked") && status.code() == Some(0), "{args}: {status}: {err}");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the service runs in real time")]
+fn wait_a_little() {
+    std::thread::sleep(std::time::Duration::from_millis(100));
+}
+
+#[test]
+fn the_service_announces_a_key_that_works_and_ends_gracefully() {
+    let place = Place::new("serve").with("COUNTERSIGN_SERVER__LISTEN", "127.0.0.1:0");
+    let service = Service::start(&place);
+    let key = service.word("cs_");
+    assert!(
+        service.announced.contains(&format!("curl -sS http://{}/v1/verifications ", service.address())),
+        "{}",
+        service.announced
+    );
+    assert!(service.announced.contains(&format!("http://{}/inbox", service.address())));
+    let (status, sent) = service.ask("POST", "/v1/verifications", &key, &format!("{{\"to\":\"{TO}\"}}"));
+    assert_eq!(status, 201, "{sent}");
+
+    // The command and the service share the store and the key ring.
+    let (_, shown, _) = place.json(&format!("status {TO}"));
+    assert_eq!(shown["id"], sent["id"]);
+    let (_, made, _) = place.json("key create");
+    let made_key = made["key"].as_str().unwrap();
+    let (status, _) = service.ask("GET", &format!("/v1/verifications/{}", sent["id"].as_str().unwrap()), made_key, "");
+    assert_eq!(status, 200);
+    assert_eq!(place.run("app create shop").code, 0);
+    let shop = place.json("key create shop").1["key"].as_str().unwrap().to_owned();
+    let mut tries = 0;
+    let (status, other) = loop {
+        let (status, other) = service.ask("POST", "/v1/verifications", &shop, &format!("{{\"to\":\"{TO}\"}}"));
+        tries += 1;
+        if status == 201 || tries == 100 {
+            break (status, other);
+        }
+        wait_a_little();
+    };
+    assert_eq!(status, 201, "an application made beside a running service is served: {other}");
+    assert_eq!(service.terminate(), 0);
+
+    let again = Service::start(&place);
+    assert!(!again.announced.contains("cs_"), "a key is shown once");
+    assert!(again.announced.contains("countersign key create default"));
+    assert_eq!(again.ask("GET", "/v1/verifications", &key, "").0, 200, "it still works");
+    assert_eq!(again.terminate(), 0);
+}
+
+#[test]
+fn a_taken_port_says_which_key_to_change_and_makes_no_key() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let place = Place::new("port").with("COUNTERSIGN_SERVER__LISTEN", &format!("127.0.0.1:{port}"));
+    let (exit, error, _) = place.json("serve");
+    assert_eq!((exit, error_code(&error)), (2, "cannot_listen"));
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains("server.listen") && message.contains("COUNTERSIGN_SERVER__LISTEN"), "{message}");
+    assert!(!place.directory.join("countersign.db").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn production_refuses_the_trial() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new("production").with("COUNTERSIGN_SERVER__PRODUCTION", "true");
+    let refused = place.run("serve");
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("production = true needs a provider"), "{}", refused.err);
+    place
+        .write("countersign.toml", "[[providers]]\nname = \"gw\"\nuses = \"webhook\"\nurl = \"http://127.0.0.1:9/\"\n");
+    assert_eq!(place.run("app list").code, 0);
+    let keys = place.directory.join("countersign.keys");
+    std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let refused = place.run("app list");
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("chmod 600"), "{}", refused.err);
+}

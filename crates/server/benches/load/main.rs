@@ -1,0 +1,157 @@
+//! The whole over loopback HTTP, beside a bare axum server in the same run.
+//!
+//! A cycle is: send a code, take its delivery at an HTTP sink, offer the right code. Ours makes send and check durable before each
+//! answer (SQLite, `synchronous=FULL`) and signs a token; the bare one keeps a map in memory and does nothing else. Each server runs
+//! on one core, the load and the sink on another, over 64 connections. Ratios are what counts: machines differ.
+//!
+//! `cargo bench -p countersign-server --bench load -- [--seconds 5] [--rounds 3] [--live 1000,1000000] [--floor 0.4]`
+//! With `--floor` it fails if ours reaches less of the bare server's cycles. `--profile` runs ours alone for long, for a profiler.
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a benchmark")]
+
+mod bare;
+mod client;
+mod ours;
+mod sink;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A server under load: another process, pinned to the first core.
+struct Server {
+    process: Child,
+    address: String,
+    key: String,
+}
+
+impl Server {
+    fn start(role: &str, sink: &str, live: u64) -> Self {
+        let mut process = Command::new("taskset")
+            .args(["-c", "0"])
+            .arg(std::env::current_exe().unwrap())
+            .env("COUNTERSIGN_BENCH_ROLE", role)
+            .env("COUNTERSIGN_BENCH_SINK", sink)
+            .env("COUNTERSIGN_BENCH_LIVE", live.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("taskset (util-linux) is needed");
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let address = lines.next().unwrap().unwrap();
+        let key = lines.next().unwrap().unwrap();
+        Self { process, address, key }
+    }
+
+    /// CPU time from the kernel's own count (100 ticks a second on Linux).
+    fn cpu(&self) -> Duration {
+        let fields = self.proc("stat");
+        let fields: Vec<&str> = fields.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks = |at: usize| fields[at].parse::<u64>().unwrap();
+        Duration::from_millis((ticks(11) + ticks(12)) * 10)
+    }
+
+    fn memory_mib(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or("0 0");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+    }
+
+    fn proc(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.process.id())).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It ends with its standard input.
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Result {
+    per_second: f64,
+    cpu_us: f64,
+}
+
+async fn measure(server: &Server, sink: &Arc<sink::Sink>, seconds: u64) -> Result {
+    let target = client::Target { address: server.address.clone(), key: server.key.clone() };
+    client::drive(&target, sink, Duration::from_secs(1)).await;
+    let before = server.cpu();
+    let (cycles, took) = client::drive(&target, sink, Duration::from_secs(seconds)).await;
+    let cpu = server.cpu() - before;
+    Result { per_second: cycles as f64 / took.as_secs_f64(), cpu_us: cpu.as_secs_f64() * 1e6 / cycles as f64 }
+}
+
+fn option(name: &str) -> Option<String> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name);
+    arguments.next()?;
+    arguments.next()
+}
+
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of[of.len() / 2]
+}
+
+fn main() {
+    match std::env::var("COUNTERSIGN_BENCH_ROLE").as_deref() {
+        Ok("bare") => return bare::run(),
+        Ok("ours") => return ours::run(),
+        _ => {}
+    }
+    // The load and the sink share the other core.
+    let _ = Command::new("taskset").args(["-cp", "1", &std::process::id().to_string()]).stdout(Stdio::null()).status();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let passed = runtime.block_on(compare());
+    std::process::exit(i32::from(!passed));
+}
+
+async fn compare() -> bool {
+    let seconds = option("--seconds").and_then(|text| text.parse().ok()).unwrap_or(5);
+    let rounds = option("--rounds").and_then(|text| text.parse().ok()).unwrap_or(3);
+    let live: Vec<u64> =
+        option("--live").unwrap_or_else(|| "1000".to_owned()).split(',').filter_map(|text| text.parse().ok()).collect();
+    let sink = sink::Sink::listen().await;
+    if std::env::args().any(|argument| argument == "--profile") {
+        let server = Server::start("ours", &sink.address, live[0]);
+        println!("profile process {} for {seconds} s", server.process.id());
+        report("ours", measure(&server, &sink, seconds).await);
+        return true;
+    }
+    let mut ratios = Vec::new();
+    for round in 1..=rounds {
+        let bare = measure(&Server::start("bare", &sink.address, 0), &sink, seconds).await;
+        let server = Server::start("ours", &sink.address, live[0]);
+        let idle = server.memory_mib();
+        let ours = measure(&server, &sink, seconds).await;
+        println!("round {round}");
+        report("  bare axum, map in memory", bare);
+        report(&format!("  countersign, {} live", live[0]), ours);
+        let (cycles, cpu) = (ours.per_second / bare.per_second, bare.cpu_us / ours.cpu_us);
+        println!("  cycles {:.1} %, by CPU {:.1} %; memory before the load {idle} MiB", cycles * 100.0, cpu * 100.0);
+        ratios.push(cycles);
+    }
+    let mut costs = Vec::new();
+    for more in &live {
+        let server = Server::start("ours", &sink.address, *more);
+        let result = measure(&server, &sink, seconds).await;
+        report(&format!("countersign, {more} live"), result);
+        costs.push(result.cpu_us);
+    }
+    let ratio = median(ratios);
+    println!("median: {:.1} % of the bare server's cycles", ratio * 100.0);
+    println!(
+        "cost per cycle with {} live rows over {}: {:.2}",
+        live[live.len() - 1],
+        live[0],
+        costs[costs.len() - 1] / costs[0]
+    );
+    option("--floor").and_then(|text| text.parse::<f64>().ok()).is_none_or(|floor| ratio >= floor)
+}
+
+fn report(name: &str, result: Result) {
+    println!("{name:<32} {:>8.0} cycles/s {:>8.1} us CPU/cycle", result.per_second, result.cpu_us);
+}

@@ -1,0 +1,7 @@
+//! What can be asked, one file for each call. A dialect is a folder.
+
+pub mod native;
+pub mod openapi;
+pub mod ops;
+pub mod receipts;
+pub mod simple;

@@ -1,0 +1,393 @@
+//! From the tree to checked settings: every section is read, then what only shows when sections are held side by side.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use countersign::core::channel::Channel;
+use countersign::core::destination::Destination;
+use countersign::core::limit::LimitRule;
+use countersign::core::message::Templates;
+use countersign::core::policy::Countries;
+use countersign::core::route::Route;
+use countersign_providers::config::{FieldValue, ProviderConfig, ProviderError};
+use countersign_providers::{Inbox, registry};
+use zeroize::Zeroizing;
+
+use super::document::DEFAULT_LIMITS;
+use super::problem::Report;
+use super::section::Table;
+use super::sections::{
+    ApplicationKeys, CleanupKeys, Delivery, Guard, Keys, Limit, Log, Policy, Provider, RouteKeys, SECTIONS, Server,
+    Simple, Store, TestDestinationKeys,
+};
+use super::suggest;
+use super::tree::{Data, Node};
+use super::{ApplicationSettings, ProviderSettings, Settings, TemplateText, production};
+
+/// What stands at the top of a file.
+const TOP: [&str; 14] = [
+    "server",
+    "store",
+    "keys",
+    "policy",
+    "limits",
+    "guard",
+    "delivery",
+    "log",
+    "cleanup",
+    "applications",
+    "providers",
+    "routes",
+    "templates",
+    "test_destinations",
+];
+
+/// Reads everything; what is wrong goes into the report, and what could not be read is as by default.
+pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
+    let root = Table::root(root, report);
+    root.finish(&TOP, &elsewhere);
+    let server_table = root.table("server");
+    server_table.finish(&[&Server::SECTION.names()[..], &["simple"]].concat(), &elsewhere);
+    let server = Server::read(&server_table, &Server::default());
+    let policy = one(&root, "policy", Policy::SECTION.names(), Policy::read);
+    let delivery = one(&root, "delivery", Delivery::SECTION.names(), Delivery::read);
+    let limits = limits(&root, report).unwrap_or_else(default_limits);
+    let (implicit_provider, providers) = match root.rows("providers").filter(|rows| !rows.is_empty()) {
+        Some(rows) => (false, self::providers(&rows, &delivery)),
+        None => (true, vec![ProviderSettings::inbox(&delivery)]),
+    };
+    let settings = Settings {
+        // The default, left as it stands in the default file, means the same as none.
+        public_url_is_set: server.public_url != Server::default().public_url,
+        server,
+        simple: one(&server_table, "simple", Simple::SECTION.names(), Simple::read),
+        store: one(&root, "store", Store::SECTION.names(), Store::read),
+        keys: one(&root, "keys", Keys::SECTION.names(), Keys::read),
+        guard: one(&root, "guard", Guard::SECTION.names(), Guard::read),
+        log: one(&root, "log", Log::SECTION.names(), Log::read),
+        cleanup: one(&root, "cleanup", CleanupKeys::SECTION.names(), CleanupKeys::read),
+        applications: applications(&root, &policy, report),
+        routes: routes(&root, &providers),
+        templates: templates(&root),
+        test_destinations: test_destinations(&root, &policy),
+        policy,
+        limits,
+        delivery,
+        providers,
+        implicit_provider,
+    };
+    if settings.server.production {
+        production::check(&settings, &root);
+    }
+    settings
+}
+
+/// Reads a section of one table.
+fn one<T: Default>(parent: &Table<'_>, name: &str, known: Vec<&str>, read: fn(&Table<'_>, &T) -> T) -> T {
+    let table = parent.table(name);
+    table.finish(&known, &elsewhere);
+    read(&table, &T::default())
+}
+
+/// The section that does have a key of this name, for who wrote it into another one.
+fn elsewhere(key: &str) -> Option<String> {
+    let section =
+        SECTIONS.iter().find(|section| section.path.rsplit('.').next() == Some(key) || section.key(key).is_some())?;
+    Some(match section.shape {
+        super::section::Shape::Table => format!("[{}]", section.path),
+        super::section::Shape::Rows => format!("[[{}]]", section.path),
+    })
+}
+
+/// [`LimitRule::defaults`], as the default file writes them.
+fn default_limits() -> Vec<LimitRule> {
+    DEFAULT_LIMITS.to_vec()
+}
+
+fn limits(parent: &Table<'_>, report: &Report) -> Option<Vec<LimitRule>> {
+    let rows = parent.rows("limits")?;
+    let mut rules = Vec::with_capacity(rows.len());
+    for row in rows {
+        row.finish(&Limit::SECTION.names(), &elsewhere);
+        let was_clean = report.is_clean();
+        let limit = Limit::read(&row, &Limit::default());
+        for (name, missing) in
+            [("per", limit.per.0.is_none()), ("quota", limit.quota.0.is_none()), ("window", limit.window.0.is_none())]
+        {
+            missing_key(&row, name, missing, &Limit::SECTION);
+        }
+        if let Some(rule) = limit.rule() {
+            let twice = rules
+                .iter()
+                .any(|other: &LimitRule| (other.per, other.of, other.window) == (rule.per, rule.of, rule.window));
+            if twice && was_clean {
+                row.problem(
+                    "window",
+                    "another row counts the same over the same window; keep the smaller quota of the two",
+                );
+            }
+            rules.push(rule);
+        }
+    }
+    Some(rules)
+}
+
+/// Reports a key that has no default and is not set. One that is set and wrong was reported when it was read.
+fn missing_key(row: &Table<'_>, name: &'static str, missing: bool, section: &super::section::Section) {
+    if missing && row.node(name).is_none() {
+        let example = section.key(name).and_then(|key| key.example).unwrap_or("…");
+        row.problem(name, format!("is missing; write for example {name} = {example}"));
+    }
+}
+
+fn applications(root: &Table<'_>, policy: &Policy, report: &Report) -> Vec<ApplicationSettings> {
+    let known = [&ApplicationKeys::SECTION.names()[..], &Policy::SECTION.names(), &["limits", "webhooks"]].concat();
+    let mut applications: Vec<ApplicationSettings> = Vec::new();
+    for row in root.rows("applications").unwrap_or_default() {
+        row.finish(&known, &elsewhere);
+        if row.node("webhooks").is_some() {
+            row.problem("webhooks", "webhooks to applications come with a later release; leave them out, and poll GET /v1/verifications/{id}");
+        }
+        let keys = ApplicationKeys::read(&row, &ApplicationKeys::default());
+        if applications.iter().any(|other| other.keys.name == keys.name) {
+            row.problem("name", format!("two applications are called `{}`; give each its own name", keys.name));
+        }
+        let limits = limits(&row, report);
+        applications.push(ApplicationSettings { policy: Policy::read(&row, policy), limits, keys });
+    }
+    applications
+}
+
+fn providers(rows: &[Table<'_>], delivery: &Delivery) -> Vec<ProviderSettings> {
+    let mut providers: Vec<ProviderSettings> = Vec::new();
+    for row in rows {
+        let keys = Provider::read(row, &Provider::default());
+        missing_key(row, "name", keys.name.0.is_none(), &Provider::SECTION);
+        missing_key(row, "uses", keys.uses.0.is_none(), &Provider::SECTION);
+        let (Some(name), Some(uses)) = (keys.name.0, keys.uses.0) else { continue };
+        let lawful = |name: &str| {
+            (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        };
+        if !lawful(&name) {
+            row.problem("name", "must be 1 to 64 letters, digits, `-`, `_` and `.`: it stands in the path of receipts");
+        }
+        if providers.iter().any(|other| other.config.name == name) {
+            row.problem("name", format!("two providers are called `{name}`; give each its own name"));
+        }
+        let mut config = ProviderConfig::new(name, uses).within(delivery.timeout);
+        fill(row, &mut config);
+        let channels = match countersign_providers::build(&config) {
+            Ok(sender) => sender.channels().to_vec(),
+            Err(error) => {
+                blame(row, &config, &error);
+                registry::find(&config.uses).map(|descriptor| descriptor.channels.clone()).unwrap_or_default()
+            }
+        };
+        providers.push(ProviderSettings { config, channels });
+    }
+    providers
+}
+
+/// The fields that the descriptor names, from the row and from the files that `…_file` names.
+fn fill(row: &Table<'_>, config: &mut ProviderConfig) {
+    let descriptor = registry::find(&config.uses);
+    let is_field = |name: &str| descriptor.is_some_and(|descriptor| descriptor.field(name).is_some());
+    for (name, node) in row.entries().filter(|(name, _)| !matches!(*name, "name" | "uses")) {
+        let value = match &node.data {
+            Data::Text(text) | Data::Raw(text) => text.clone(),
+            Data::Integer(number) => number.to_string().into(),
+            Data::Boolean(value) => value.to_string().into(),
+            // What it is may be said, what is in it may not: any field may be a secret.
+            _ => {
+                row.problem(name, "must be a text in quotation marks");
+                continue;
+            }
+        };
+        let from_file =
+            name.strip_suffix("_file").filter(|stem| !is_field(name) && (is_field(stem) || descriptor.is_none()));
+        let Some(stem) = from_file else {
+            config.fields.insert(name.to_owned(), value.as_str().into());
+            continue;
+        };
+        if row.node(stem).is_some() {
+            row.problem(name, format!("`{stem}` is set too; keep one of the two"));
+            continue;
+        }
+        match secret_file(&value) {
+            Ok(secret) => {
+                config.fields.insert(stem.to_owned(), secret);
+            }
+            Err(problem) => row.problem(name, format!("the file {:?} {problem}", value.as_str())),
+        }
+    }
+}
+
+/// The first line of a file, which is how secrets are mounted.
+fn secret_file(path: &str) -> Result<FieldValue, String> {
+    let text = fs::read_to_string(path).map(Zeroizing::new).map_err(|error| format!("cannot be read: {error}"))?;
+    let secret = text.trim_end_matches(['\r', '\n']);
+    match secret {
+        "" => Err("is empty; write the secret into it".to_owned()),
+        secret if secret.contains('\n') => Err("holds more than one line; it must hold the secret alone".to_owned()),
+        secret => Ok(secret.into()),
+    }
+}
+
+/// Says what is wrong with a provider at the line where it stands.
+fn blame(row: &Table<'_>, config: &ProviderConfig, error: &ProviderError) {
+    let descriptor = registry::find(&config.uses);
+    let at = |field: &str| if row.node(field).is_some() { field.to_owned() } else { format!("{field}_file") };
+    match error {
+        ProviderError::UnknownProvider { uses, .. } => {
+            let names: Vec<_> = registry::all().iter().map(|descriptor| descriptor.name.as_str()).collect();
+            row.problem("uses", format!("there is no provider `{uses}`{}", suggest::hint(uses, &names)));
+        }
+        ProviderError::UnknownField { uses, field, .. } => {
+            let fields = descriptor
+                .map(|descriptor| descriptor.fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>());
+            let hint = suggest::hint(field, &fields.unwrap_or_default());
+            row.problem(field, format!("`{uses}` has no such field{hint} (countersign provider show {uses})"));
+        }
+        ProviderError::MissingField { field, help, .. } => {
+            row.problem(
+                "uses",
+                format!("`{field}` is missing; write {field} = \"…\" or {field}_file = \"…\" ({help})"),
+            );
+        }
+        ProviderError::BadField { field, problem, .. } => row.problem(&at(field), problem.clone()),
+        ProviderError::Transport { problem, .. } => row.problem("uses", format!("HTTPS cannot be set up: {problem}")),
+    }
+}
+
+fn routes(root: &Table<'_>, providers: &[ProviderSettings]) -> Vec<Route> {
+    let Some(rows) = root.rows("routes").filter(|rows| !rows.is_empty()) else {
+        return default_routes(providers);
+    };
+    let names: Vec<_> = providers.iter().map(|provider| provider.config.name.as_str()).collect();
+    let mut routes: Vec<Route> = Vec::new();
+    for row in rows {
+        row.finish(&RouteKeys::SECTION.names(), &elsewhere);
+        let keys = RouteKeys::read(&row, &RouteKeys::default());
+        missing_key(&row, "channel", keys.channel.0.is_none(), &RouteKeys::SECTION);
+        missing_key(&row, "providers", row.node("providers").is_none(), &RouteKeys::SECTION);
+        if row.node("providers").is_some() && keys.providers.is_empty() {
+            row.problem("providers", format!("must name at least one provider; there is: {}", names.join(", ")));
+        }
+        let Some(route) = keys.route() else { continue };
+        for name in &route.providers {
+            match providers.iter().find(|provider| provider.config.name == *name) {
+                None => {
+                    row.problem("providers", format!("there is no provider `{name}`{}", suggest::hint(name, &names)))
+                }
+                Some(provider) if !provider.channels.contains(&route.channel) => {
+                    row.problem(
+                        "providers",
+                        format!("`{name}` carries {}, not {}", words(&provider.channels), route.channel),
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+        if routes.iter().any(|earlier| earlier.channel == route.channel && earlier.countries == Countries::All) {
+            let text = format!(
+                "a row above takes {} for every country, so this one is never reached; move it up",
+                route.channel
+            );
+            row.problem("channel", text);
+        }
+        routes.push(route);
+    }
+    routes
+}
+
+/// Every provider for every channel that it carries, in the order of the file.
+pub(crate) fn default_routes(providers: &[ProviderSettings]) -> Vec<Route> {
+    let route = |channel: &Channel| {
+        let carriers = providers.iter().filter(|provider| provider.channels.contains(channel));
+        Route::to(*channel, carriers.map(|provider| provider.config.name.as_str()))
+    };
+    Channel::ALL.iter().map(route).filter(|route| !route.providers.is_empty()).collect()
+}
+
+fn words(channels: &[Channel]) -> String {
+    channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// `[templates.<name>.<locale>]`, each channel a text.
+fn templates(root: &Table<'_>) -> Vec<TemplateText> {
+    let section = root.table("templates");
+    let channels: Vec<_> = Channel::ALL.iter().map(|channel| channel.as_str()).collect();
+    let mut texts = Vec::new();
+    for (name, _) in section.entries() {
+        if name.is_empty() || name.len() > 64 {
+            section.problem(name, "the name of a template must be 1 to 64 characters");
+        }
+        let template = section.table(name);
+        for (locale, _) in template.entries() {
+            if locale.is_empty()
+                || !locale
+                    .split('-')
+                    .all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
+            {
+                template.problem(
+                    locale,
+                    "must be a language, for example [templates.default.en] or [templates.default.pt-BR]",
+                );
+                continue;
+            }
+            let table = template.table(locale);
+            for (channel, node) in table.entries() {
+                let Ok(channel) = channel.parse::<Channel>() else {
+                    table.problem(channel, format!("there is no such channel{}", suggest::hint(channel, &channels)));
+                    continue;
+                };
+                let (Data::Text(text) | Data::Raw(text)) = &node.data else {
+                    table.problem(channel.as_str(), "must be a text in quotation marks");
+                    continue;
+                };
+                if let Err(error) = Templates::default().insert(name, locale, channel, text) {
+                    table.problem(channel.as_str(), error.to_string());
+                    continue;
+                }
+                texts.push(TemplateText {
+                    name: name.to_owned(),
+                    locale: locale.to_owned(),
+                    channel,
+                    text: text.to_string(),
+                });
+            }
+        }
+    }
+    texts
+}
+
+fn test_destinations(root: &Table<'_>, policy: &Policy) -> Vec<TestDestinationKeys> {
+    let mut seen: BTreeMap<(String, String), ()> = BTreeMap::new();
+    let mut destinations = Vec::new();
+    for row in root.rows("test_destinations").unwrap_or_default() {
+        row.finish(&TestDestinationKeys::SECTION.names(), &elsewhere);
+        let keys = TestDestinationKeys::read(&row, &TestDestinationKeys::default());
+        missing_key(&row, "to", keys.to.0.is_none(), &TestDestinationKeys::SECTION);
+        missing_key(&row, "code", row.node("code").is_none(), &TestDestinationKeys::SECTION);
+        let Some(to) = &keys.to.0 else { continue };
+        match Destination::parse(to, policy.default_country) {
+            Err(error) => row.problem("to", error.to_string()),
+            Ok(to) => {
+                let whose = keys.application.as_ref().map(ToString::to_string).unwrap_or_default();
+                if seen.insert((whose, to.reveal().to_owned()), ()).is_some() {
+                    row.problem("to", "stands in another row already");
+                }
+                destinations.push(keys);
+            }
+        }
+    }
+    destinations
+}
+
+impl ProviderSettings {
+    /// The one that is there when none is configured.
+    fn inbox(delivery: &Delivery) -> Self {
+        let config = ProviderConfig::new(Inbox::NAME, Inbox::NAME).within(delivery.timeout);
+        Self { config, channels: Channel::ALL.to_vec() }
+    }
+}

@@ -1,0 +1,276 @@
+//! Every key of the configuration. The comments here are the manual: the default file, `countersign config explain` and the
+//! reference are printed from them.
+
+use std::time::Duration;
+
+use countersign::core::channel::Channel;
+use countersign::core::destination::{Country, NumberType};
+use countersign::core::id::{ApplicationName, Purpose};
+use countersign::core::limit::{LimitRule, Of, Per};
+use countersign::core::policy::{self, Countries, DeliveryPolicy, Unknown};
+use countersign::core::route::Route;
+use ipnet::IpNet;
+
+use super::section::{Section, section};
+use super::value::{AndroidAppHash, Host, Origin, Prefix, PublicUrl};
+use super::words::{GuardMode, Layout, Listen, LogFormat, LogLevel, StoreUrl, TestCode, Wanted};
+
+section! {
+    /// The HTTP service.
+    Server, Table "server" {
+        /// The address and port that it listens on.
+        listen: Listen = "127.0.0.1:8080";
+        /// Its address as clients see it: the issuer of tokens and the base of links. If not set, http:// and the listen address.
+        public_url: PublicUrl = "http://127.0.0.1:8080";
+        /// Refuses to start with anything that only fits a trial: the inbox, test destinations, weak keys, plain HTTP to the world.
+        production: bool = false;
+        /// Proxies whose forwarding headers count: addresses or networks. From anybody else those headers are ignored.
+        trusted_proxies: Vec<IpNet> = [], like ["10.0.0.0/8"];
+    }
+}
+
+section! {
+    /// The simple dialect: three calls that a browser or a mobile app can make without an API key.
+    Simple, Table "server.simple" {
+        /// Whether it is there.
+        enabled: bool = true;
+        /// The path that its calls are under.
+        prefix: Prefix = "/api/users";
+        /// The application that its verifications belong to.
+        application: ApplicationName = "default";
+        /// Origins that browsers may call it from; ["*"] allows any, an empty list the service's own alone.
+        allowed_origins: Vec<Origin> = [], like ["https://app.example.com"];
+    }
+}
+
+section! {
+    /// Where verifications are kept.
+    Store, Table "store" {
+        /// sqlite: and the path of a file, which is made if it is not there; relative to the working directory.
+        url: StoreUrl = "sqlite:countersign.db";
+        /// Which tables: "standalone" keeps its own, with history.
+        layout: Layout = "standalone";
+        /// Brings the schema up to date when the service starts; if false, run `countersign migrate` before.
+        migrate: bool = true;
+    }
+}
+
+section! {
+    /// The keys that codes are derived under and tokens are signed with.
+    Keys, Table "keys" {
+        /// The key ring: made on the first run, readable by its owner alone. Keep a copy of it, apart from the database.
+        file: String = "countersign.keys";
+    }
+}
+
+section! {
+    /// Lengths, lives and counts. An application may have its own: any of these keys can stand in [[applications]] too.
+    Policy, Table "policy" {
+        /// Digits of a code. NIST SP 800-63B asks for 6 at least.
+        code_length: u8 = 6, from 4 to 10;
+        /// How long a code works; sending again does not prolong it. NIST SP 800-63B: 10 minutes at most.
+        ttl: Duration = "5m", from "30s" to "24h";
+        /// The pause before the same verification may be sent again.
+        resend_after: Duration = "30s", from "0s" to "24h";
+        /// How often one verification may be sent, the first time included.
+        max_sends: u32 = 5, from 1 to 1000;
+        /// Wrong guesses that one verification bears, counted apart for who holds its id and who only knows the destination.
+        max_checks: u32 = 5, from 1 to 1000;
+        /// Wrong guesses in any 24 h that one destination bears, all purposes together, again counted apart.
+        max_guesses_per_day: u32 = 50, from 1 to 1000;
+        /// Wrong guesses in 24 h, both counts together, after which new codes for the destination are longer.
+        hardened_after: u32 = 10, from 1 to 1000;
+        /// Digits of those longer codes.
+        hardened_length: u8 = 8, from 4 to 10;
+        /// The country assumed for numbers in national writing, as two letters; empty: numbers need their country code.
+        default_country: Option<Country> = "", like "TZ";
+        /// The countries that may be written to, as two letters; ["*"] is every one.
+        allowed_countries: Countries = ["*"], like ["TZ", "KE"];
+        /// Types of numbers that are never written to: they cost money or reach nobody.
+        blocked_number_types: Vec<NumberType> = ["toll_free", "premium_rate", "shared_cost", "pager", "uan", "voicemail"];
+        /// The purposes that requests may name; an empty list allows any.
+        purposes: Vec<Purpose> = [], like ["login", "registration"];
+        /// Whether a request may choose its own code.
+        allow_custom_code: bool = false;
+    }
+}
+
+section! {
+    /// Rates: so many in a window, earned back evenly. As many rows as wanted; rows given here replace the default rows.
+    Limit, Rows "limits" {
+        /// Whom it counts: one destination, one end user's address (client), a block of 10,000 numbers (prefix), a country, or all.
+        per: Wanted<Per>, like "destination";
+        /// What it counts: messages sent, or codes offered.
+        of: Of = "sends";
+        /// How many in a window; 0 refuses all.
+        quota: Wanted<u32>, like 5;
+        /// The window.
+        window: Wanted<Duration>, from "1s" to "31d", like "10m";
+    }
+}
+
+section! {
+    /// The guard against fraud.
+    Guard, Table "guard" {
+        /// "off" is all that this version has.
+        mode: GuardMode = "off";
+    }
+}
+
+section! {
+    /// How hard to try to have a message carried.
+    Delivery, Table "delivery" {
+        /// How long a provider may take to answer.
+        timeout: Duration = "10s", from "1s" to "60s";
+        /// How often one provider is asked again for one message.
+        retries: u32 = 2, from 0 to 10;
+        /// When nobody can say whether a provider took a message: "wait" for a receipt, or ask the "next" (somebody may get two, with the same code).
+        unknown: Unknown = "wait";
+    }
+}
+
+section! {
+    /// The log. It goes to standard error and holds no code, no text and no whole destination.
+    Log, Table "log" {
+        /// The least important messages shown.
+        level: LogLevel = "info";
+        /// "text" for people, "json" for machines.
+        format: LogFormat = "text";
+    }
+}
+
+section! {
+    /// Deleting what is over.
+    CleanupKeys, Table "cleanup" {
+        /// Verifications are deleted so long after they expired.
+        older_than: Duration = "24h", from "0s" to "3650d";
+        /// The pause between two cleanups.
+        every: Duration = "10m", from "1s" to "30d";
+    }
+}
+
+section! {
+    /// An application (tenant). Without any row there is one called `default`. Any key of [policy] may stand here too, for this
+    /// application alone, and [[applications.limits]], which replace [[limits]] for it.
+    ApplicationKeys, Rows "applications" {
+        /// Its name.
+        name: ApplicationName = "default";
+        /// What messages call it; if not set, its name.
+        display_name: Option<String>, like "Example";
+        /// The host of the web page that codes are typed into: adds the last line `@host #code`, by which browsers fill it in.
+        web_origin: Option<Host> = "", like "example.com";
+        /// The hash by which Android's SMS Retriever finds the app: adds it as a line to text messages.
+        android_app_hash: Option<AndroidAppHash> = "", like "FA+9qCX9VSu";
+    }
+}
+
+section! {
+    /// Who carries messages; with what credentials depends on `uses`: see `countersign provider show NAME`. Every secret can be in
+    /// a file instead: password_file = "/run/secrets/password". Without any row messages are caught by the inbox and leave nowhere.
+    Provider, Rows "providers" {
+        /// What routes and deliveries call it.
+        name: Wanted<String>, like "gateway";
+        /// Which one it is: see `countersign provider list`.
+        uses: Wanted<String>, like "webhook";
+    }
+}
+
+section! {
+    /// Which providers carry what; the first row that fits decides. Without any row every provider carries every channel it can, in
+    /// the order of the file.
+    RouteKeys, Rows "routes" {
+        /// The channel.
+        channel: Wanted<Channel>, like "sms";
+        /// The countries, as two letters.
+        countries: Countries = ["*"], like ["TZ", "KE"];
+        /// Names of [[providers]], in order: the next one is tried when one fails.
+        providers: Vec<String>, like ["gateway"];
+    }
+}
+
+section! {
+    /// A destination with a fixed code, for an application's own tests. Never in production.
+    TestDestinationKeys, Rows "test_destinations" {
+        /// To whom.
+        to: Wanted<String>, like "+15005550006";
+        /// The code, as a text.
+        code: TestCode, like "123456";
+        /// Only for this application; if not set, for all.
+        application: Option<ApplicationName>, like "default";
+    }
+}
+
+/// Every section, in the order of the default file. Templates, whose keys are names, have their own words in `document`.
+pub const SECTIONS: &[&Section] = &[
+    &Server::SECTION,
+    &Simple::SECTION,
+    &Store::SECTION,
+    &Keys::SECTION,
+    &Policy::SECTION,
+    &Limit::SECTION,
+    &Guard::SECTION,
+    &Delivery::SECTION,
+    &Log::SECTION,
+    &CleanupKeys::SECTION,
+    &ApplicationKeys::SECTION,
+    &Provider::SECTION,
+    &RouteKeys::SECTION,
+    &TestDestinationKeys::SECTION,
+];
+
+/// A section by its name.
+#[must_use]
+pub fn section_named(path: &str) -> Option<&'static Section> {
+    SECTIONS.iter().copied().find(|section| section.path == path)
+}
+
+impl Policy {
+    /// The rules that these keys mean.
+    #[must_use]
+    pub fn rules(&self) -> policy::Policy {
+        policy::Policy {
+            code_length: self.code_length,
+            ttl: self.ttl,
+            resend_after: self.resend_after,
+            max_sends: self.max_sends,
+            max_checks: self.max_checks,
+            max_guesses_per_day: self.max_guesses_per_day,
+            hardened_after: self.hardened_after,
+            hardened_length: self.hardened_length,
+            default_country: self.default_country,
+            allowed_countries: self.allowed_countries.clone(),
+            blocked_number_types: self.blocked_number_types.clone(),
+            purposes: (!self.purposes.is_empty()).then(|| self.purposes.clone()),
+            allow_custom_code: self.allow_custom_code,
+        }
+    }
+}
+
+impl Limit {
+    /// The rule, if everything that it needs is there.
+    #[must_use]
+    pub const fn rule(&self) -> Option<LimitRule> {
+        match (self.per.0, self.quota.0, self.window.0) {
+            (Some(per), Some(quota), Some(window)) => Some(LimitRule { per, of: self.of, quota, window }),
+            _ => None,
+        }
+    }
+}
+
+impl RouteKeys {
+    /// The route, if everything that it needs is there.
+    #[must_use]
+    pub fn route(&self) -> Option<Route> {
+        let channel = self.channel.0?;
+        let route = Route { channel, countries: self.countries.clone(), providers: self.providers.clone() };
+        (!route.providers.is_empty()).then_some(route)
+    }
+}
+
+impl Delivery {
+    /// The rules that these keys mean.
+    #[must_use]
+    pub const fn rules(&self) -> DeliveryPolicy {
+        DeliveryPolicy { timeout: self.timeout, retries: self.retries, unknown: self.unknown }
+    }
+}

@@ -1,0 +1,457 @@
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::time::Duration;
+
+use countersign::core::limit::LimitRule;
+use countersign::core::policy::{Countries, Policy};
+use proptest::prelude::*;
+
+use super::document::{DEFAULT_LIMITS, default_file, explain};
+use super::section::Shape;
+use super::sections::SECTIONS;
+use super::*;
+
+fn wrong(text: &str) -> String {
+    Settings::from_text(text).err().map(|problems| problems.to_string()).unwrap_or_default()
+}
+
+fn with(text: &str, variables: &[(&str, &str)]) -> Result<Settings, Problems> {
+    let variables: Vec<_> = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Settings::read(Some("countersign.toml"), text, &variables)
+}
+
+#[test]
+fn the_default_file_is_the_defaults() {
+    let file = Settings::from_text(&default_file()).unwrap();
+    let none = Settings::default();
+    assert_eq!(file.server, none.server);
+    assert_eq!(file.simple, none.simple);
+    assert_eq!(file.store, none.store);
+    assert_eq!(file.keys, none.keys);
+    assert_eq!(file.policy, none.policy);
+    assert_eq!(file.limits, none.limits);
+    assert_eq!(file.guard, none.guard);
+    assert_eq!(file.delivery, none.delivery);
+    assert_eq!(file.log, none.log);
+    assert_eq!(file.cleanup, none.cleanup);
+    assert_eq!(file.routes, none.routes);
+    assert!(file.implicit_provider && none.implicit_provider);
+    let name = ApplicationName::default();
+    let (a, b) = (file.application(&name), none.application(&name));
+    assert_eq!(format!("{a:?}"), format!("{b:?}"));
+    assert_eq!((a.display_name.as_str(), a.policy), ("Example", Policy::default()));
+}
+
+#[test]
+fn the_examples_of_the_default_file_hold_once_they_are_uncommented() {
+    let uncomment = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with(' ') => setting.to_owned() + "\n",
+        _ => line.to_owned() + "\n",
+    };
+    let file: String = default_file().lines().filter(|line| !line.contains("secret_file")).map(uncomment).collect();
+    let settings = Settings::from_text(&file).unwrap();
+    assert_eq!((settings.providers.len(), settings.routes.len(), settings.test_destinations.len()), (1, 1, 1));
+    assert!(!settings.implicit_provider);
+}
+
+#[test]
+fn defaults_are_those_of_the_rules() {
+    assert_eq!(Settings::default().policy.rules(), Policy::default());
+    assert_eq!(DEFAULT_LIMITS.to_vec(), LimitRule::defaults());
+    assert_eq!(Settings::default().delivery.rules(), countersign::core::policy::DeliveryPolicy::default());
+    let cleanup = Settings::default().cleanup();
+    assert_eq!((cleanup.older_than, cleanup.every), (Cleanup::default().older_than, Cleanup::default().every));
+}
+
+#[test]
+fn every_key_is_documented_and_every_default_and_example_can_be_read() {
+    for section in SECTIONS {
+        assert!(!section.about.trim().is_empty(), "{}", section.path);
+        for key in section.keys {
+            let name = format!("{}.{}", section.path, key.name);
+            assert!(key.about.trim().ends_with('.'), "{name}: {}", key.about);
+            assert!(key.default.is_some() || key.example.is_some(), "{name} has neither a default nor an example");
+            for text in [key.default, key.example].into_iter().flatten() {
+                assert!(toml::from_str::<toml::Table>(&format!("x = {text}")).is_ok(), "{name}: {text}");
+            }
+            assert_eq!(explain(&name).unwrap().key, name);
+            assert_eq!(explain(&explain(&name).unwrap().variable.unwrap()).unwrap().key, name);
+        }
+    }
+}
+
+/// What is written, and what is said about it.
+#[test]
+fn what_is_wrong_is_named_with_its_line_and_what_to_write() {
+    for (text, expected) in [
+        (
+            "[policy]\ncode_lenght = 6",
+            "countersign.toml:2: policy.code_lenght: no such key; did you mean `code_length`?",
+        ),
+        ("[polcy]\nttl = \"5m\"", "countersign.toml:1: polcy: no such key; did you mean `policy`?"),
+        ("[server]\nttl = \"5m\"", "countersign.toml:2: server.ttl: no such key here; it belongs in [policy]"),
+        ("[server]\n\n\nquux = 1", "countersign.toml:4: server.quux: no such key; there is: listen, public_url"),
+        ("[policy]\ncode_length = 3", "countersign.toml:2: policy.code_length: must be 4 to 10, not 3"),
+        ("[policy]\ncode_length = \"6\"", "must be a whole number, not \"6\""),
+        ("[policy]\nttl = 300", "policy.ttl: must be a duration: a number and a unit"),
+        ("[policy]\nttl = \"5 minutes\"", "not \"5 minutes\""),
+        ("[policy]\nttl = \"25h\"", "policy.ttl: must be 30s to 24h, not \"25h\""),
+        ("[policy]\ndefault_country = \"UK\"", "must be \"GB\" for the United Kingdom"),
+        ("[policy]\nallowed_countries = []", "write [\"*\"] for all"),
+        ("[policy]\nallowed_countries = [\"*\", \"TZ\"]", "\"*\" is every country already"),
+        ("[policy]\nallowed_countries = [\"TZ\",\n\"Kenya\"]", "not \"Kenya\""),
+        (
+            "[server]\nlisten = \"localhost:8080\"",
+            "countersign.toml:2: server.listen: must be an address and a port: write \"127.0.0.1:8080\"",
+        ),
+        ("[server]\nlisten = 8080", "not 8080"),
+        ("[server]\npublic_url = \"example.com\"", "server.public_url: must be an http:// or https:// URL"),
+        ("[server.simple]\nprefix = \"/v1\"", "server.simple.prefix: /v1 is the service's own"),
+        ("[store]\nurl = \"postgres://u:hunter2@h/d\"", "store.url: PostgreSQL comes with a later release"),
+        ("[store]\nurl = \"countersign.db\"", "must be sqlite: and the path of a file"),
+        ("[store]\nurl = \"sqlite:a.db?mode=rwc\"", "store.url: takes no options"),
+        ("[store]\nlayout = \"existing\"", "comes with a later release"),
+        ("[store.existing]\ntable = \"t\"", "store.existing: no such key"),
+        ("[guard]\nmode = \"enforce\"", "guard.mode: this version has no guard yet"),
+        ("[guard]\nmode = \"observe\"", "would protect nobody"),
+        ("[delivery]\nunknown = \"nexxt\"", "did you mean \"next\"?"),
+        ("[log]\nlevel = \"verbose\"", "log.level: must be \"off\", \"error\", \"warn\", \"info\""),
+        ("[limits]\nper = \"client\"", "countersign.toml:1: limits: must be rows: write [[limits]]"),
+        (
+            "[[limits]]\nper = \"client\"\nquota = 5",
+            "countersign.toml:1: limits.window: is missing; write for example window = \"10m\"",
+        ),
+        ("[[limits]]\nper = \"ip\"\nquota = 5\nwindow = \"1h\"", "limits.per: must be \"destination\", \"client\""),
+        ("[[limits]]\nper = \"client\"\nquota = -5\nwindow = \"1h\"", "limits.quota: must be a whole number, not -5"),
+        (
+            "[[applications]]\nname = \"a\"\n[[applications]]\nname = \"a\"",
+            "countersign.toml:4: applications.name: two applications are called `a`",
+        ),
+        ("[[applications]]\nname = \"Shop!\"", "applications.name: must be a name of 1 to 32 characters"),
+        ("[[applications]]\nname = \"a\"\ntll = \"5m\"", "applications.tll: no such key; did you mean `ttl`?"),
+        ("[[applications]]\nname = \"a\"\nweb_origin = \"https://Example.com/login\"", "write \"example.com\""),
+        (
+            "[[applications]]\nname = \"a\"\nandroid_app_hash = \"short\"",
+            "applications.android_app_hash: must be the 11 characters",
+        ),
+        (
+            "[[applications]]\nname = \"a\"\n[[applications.webhooks]]\nurl = \"http://a\"",
+            "webhooks to applications come with a later release",
+        ),
+        (
+            "[[applications]]\nname = \"a\"\n[[applications.limits]]\nper = \"client\"",
+            "applications.limits.quota: is missing",
+        ),
+        ("[[providers]]\nuses = \"inbox\"", "providers.name: is missing"),
+        (
+            "[[providers]]\nname = \"a\"\nuses = \"webhok\"",
+            "countersign.toml:3: providers.uses: there is no provider `webhok`; did you mean `webhook`?",
+        ),
+        ("[[providers]]\nname = \"a\"\nuses = \"webhook\"", "providers.uses: `url` is missing"),
+        (
+            "[[providers]]\nname = \"a\"\nuses = \"webhook\"\nurl = \"http://a/\"\nscret = \"x\"",
+            "countersign.toml:5: providers.scret: `webhook` has no such field; did you mean `secret`?",
+        ),
+        (
+            "[[providers]]\nname = \"a\"\nuses = \"webhook\"\nurl = \"http://a/\"\nsecret_file = \"/nowhere\"",
+            "countersign.toml:5: providers.secret_file: the file \"/nowhere\" cannot be read",
+        ),
+        (
+            "[[providers]]\nname = \"a\"\nuses = \"inbox\"\n[[providers]]\nname = \"a\"\nuses = \"inbox\"",
+            "two providers are called `a`",
+        ),
+        (
+            "[[routes]]\nchannel = \"sms\"\nproviders = [\"gatewy\"]\n[[providers]]\nname = \"gateway\"\nuses = \"inbox\"",
+            "routes.providers: there is no provider `gatewy`; did you mean `gateway`?",
+        ),
+        ("[[routes]]\nchannel = \"sms\"\nproviders = []", "must name at least one provider; there is: inbox"),
+        ("[[routes]]\nchannel = \"smss\"\nproviders = [\"inbox\"]", "did you mean \"sms\"?"),
+        (
+            "[[routes]]\nchannel = \"sms\"\nproviders = [\"inbox\"]\n[[routes]]\nchannel = \"sms\"\ncountries = [\"TZ\"]\nproviders = [\"inbox\"]",
+            "countersign.toml:5: routes.channel: a row above takes sms for every country",
+        ),
+        ("[templates.default.en]\nsms = \"Hello\"", "templates.default.en.sms: the text does not hold the code"),
+        ("[templates.default.en]\nsms = \"{{ cod }}\"", "templates.default.en.sms: "),
+        ("[templates.default.en]\nsmss = \"{{ code }}\"", "there is no such channel; did you mean `sms`?"),
+        (
+            "[[test_destinations]]\nto = \"+15005550006\"\ncode = 123456",
+            "countersign.toml:3: test_destinations.code: must be in quotation marks",
+        ),
+        (
+            "[[test_destinations]]\nto = \"abc\"\ncode = \"123456\"",
+            "test_destinations.to: neither a phone number nor an email address",
+        ),
+        ("a = \n", "countersign.toml:1: this is not TOML"),
+        ("[policy]\nttl = \"5m\"\nttl = \"6m\"", "countersign.toml:3: this is not TOML"),
+        ("policy = 3", "countersign.toml:1: policy: must be a table ([policy]), not 3"),
+    ] {
+        let said = wrong(text);
+        assert!(said.contains(expected), "{text}\n--- expected: {expected}\n--- said: {said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once_in_the_order_of_the_file() {
+    let said = wrong("[policy]\nttl = 1\ncode_length = 99\n[server]\nlisten = \"x\"\n");
+    let lines: Vec<_> = said.lines().map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        lines,
+        ["countersign.toml:2 policy.ttl", "countersign.toml:3 policy.code_length", "countersign.toml:5 server.listen"]
+    );
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file_of_its_own() {
+    let file = std::env::temp_dir().join(format!("countersign-secret-{}", std::process::id()));
+    let row = |secret: &str| {
+        format!(
+            "[[providers]]\nname = \"gw\"\nuses = \"webhook\"\nurl = \"http://a/\"\n{secret}\nsecret_file = \"{}\"\n",
+            file.display()
+        )
+    };
+    std::fs::write(&file, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\r\n").unwrap();
+    let settings = Settings::from_text(&row("")).unwrap();
+    assert_eq!(settings.providers[0].config.fields["secret"].reveal(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    assert!(!settings.providers[0].config.fields.contains_key("secret_file"));
+    assert!(!format!("{settings:?}").contains("MfKQ9"), "settings show no secret");
+    assert!(wrong(&row("secret = \"whsec_AAAA\"")).contains("`secret` is set too; keep one of the two"));
+    for (content, expected) in
+        [("", "is empty"), ("a\nb\n", "more than one line"), ("hunter2", "providers.secret_file: must be `whsec_`")]
+    {
+        std::fs::write(&file, content).unwrap();
+        let said = wrong(&row(""));
+        assert!(said.contains(expected) && !said.contains("hunter2"), "{said}");
+    }
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn the_environment_counts_more_than_the_file() {
+    let settings = with(
+        "[policy]\nttl = \"1m\"\n[[providers]]\nname = \"tz\"\nuses = \"webhook\"\nurl = \"http://a/\"\n",
+        &[
+            ("COUNTERSIGN_POLICY__TTL", "2m"),
+            ("COUNTERSIGN_POLICY__CODE_LENGTH", "8"),
+            ("COUNTERSIGN_POLICY__ALLOWED_COUNTRIES", "TZ, KE"),
+            ("COUNTERSIGN_POLICY__PURPOSES", "[\"login\", \"pay\"]"),
+            ("COUNTERSIGN_SERVER__LISTEN", "0.0.0.0:9999"),
+            ("COUNTERSIGN_SERVER__SIMPLE__ENABLED", "false"),
+            ("COUNTERSIGN_PROVIDERS__0__URL", "http://b/"),
+            ("COUNTERSIGN_PROVIDERS__1__NAME", "catch"),
+            ("COUNTERSIGN_PROVIDERS__1__USES", "inbox"),
+            ("COUNTERSIGN_LIMITS__0__QUOTA", "3"),
+            ("COUNTERSIGN_APPLICATIONS__0__DISPLAY_NAME", "Acme"),
+            ("COUNTERSIGN_TEMPLATES__DEFAULT__EN__SMS", "{{ code }}"),
+            ("COUNTERSIGN_CONFIG", "elsewhere.toml"),
+            ("COUNTERSIGN_SERVICE_HOST", "10.0.0.1"),
+            ("COUNTERSIGN_PORT_8080_TCP_ADDR", "10.0.0.1"),
+            ("PATH", "/bin"),
+        ],
+    )
+    .unwrap();
+    assert_eq!((settings.policy.ttl, settings.policy.code_length), (Duration::from_secs(120), 8));
+    assert!(matches!(&settings.policy.allowed_countries, Countries::Only(list) if list.len() == 2));
+    assert_eq!(settings.policy.purposes.len(), 2);
+    assert_eq!(settings.server.listen.0.port(), 9999);
+    assert!(!settings.simple.enabled);
+    assert_eq!(settings.providers[0].config.fields["url"].reveal(), "http://b/");
+    assert_eq!(settings.providers[1].config.name, "catch");
+    assert_eq!(settings.limits.iter().map(|rule| rule.quota).collect::<Vec<_>>(), [3, 10, 20, 60]);
+    assert_eq!(settings.application(&ApplicationName::default()).display_name, "Acme");
+    assert_eq!(settings.templates.len(), 1);
+}
+
+#[test]
+fn a_wrong_variable_is_an_error_that_names_it() {
+    for (name, value, expected) in [
+        (
+            "COUNTERSIGN_POLICY__TTLL",
+            "5m",
+            "COUNTERSIGN_POLICY__TTLL: policy.ttll: no such setting; did you mean COUNTERSIGN_POLICY__TTL?",
+        ),
+        ("COUNTERSIGN_POLIC__TTL", "5m", "COUNTERSIGN_POLIC__TTL: polic: no such setting"),
+        ("COUNTERSIGN_POLICY__TTL", "soon", "COUNTERSIGN_POLICY__TTL: policy.ttl: must be a duration"),
+        ("COUNTERSIGN_POLICY_TTL", "5m", "write COUNTERSIGN_POLICY__TTL, with two underscores"),
+        ("COUNTERSIGN_SERVER__PRODUCTION", "maybe", "must be true or false"),
+        ("COUNTERSIGN_PROVIDERS__1__NAME", "x", "number rows from 0 without a gap"),
+        ("COUNTERSIGN_LIMITS__QUOTA", "x", "…__0__QUOTA"),
+        ("COUNTERSIGN_GUARD__MODE", "enforce", "COUNTERSIGN_GUARD__MODE: guard.mode: this version has no guard"),
+        ("COUNTERSIGN_POLICY__TTL__MORE", "5m", "its parent is a single value"),
+    ] {
+        let text = if name.contains("MORE") { "[policy]\nttl = \"5m\"" } else { "" };
+        let said = with(text, &[(name, value)]).err().map(|problems| problems.to_string()).unwrap_or_default();
+        assert!(said.contains(expected), "{name}\n--- expected: {expected}\n--- said: {said}");
+    }
+}
+
+const REAL: &str = "[[providers]]\nname = \"g\"\nuses = \"webhook\"\nurl = \"https://g.example/\"\n";
+
+#[test]
+fn production_refuses_what_only_fits_a_trial() {
+    assert_eq!(wrong(&format!("{REAL}[server]\nproduction = true\n")), "");
+    assert_eq!(
+        wrong(&format!(
+            "{REAL}[server]\nproduction = true\nlisten = \"0.0.0.0:80\"\npublic_url = \"https://a.example\"\ntrusted_proxies = [\"10.0.0.1\"]\n"
+        )),
+        ""
+    );
+    for (text, expected) in [
+        ("[server]\nproduction = true", "production = true needs a provider"),
+        (
+            "[[providers]]\nname = \"i\"\nuses = \"inbox\"\n[server]\nproduction = true",
+            "countersign.toml:3: providers.uses: production = true refuses the inbox",
+        ),
+        ("[[providers]]\nname = \"c\"\nuses = \"console\"\n[server]\nproduction = true", "refuses the console"),
+        (
+            "{REAL}[server]\nproduction = true\n[[test_destinations]]\nto = \"+15005550006\"\ncode = \"123456\"",
+            "refuses fixed codes",
+        ),
+        (
+            "{REAL}[server]\nproduction = true\nlisten = \"0.0.0.0:80\"\npublic_url = \"https://a.example\"",
+            "server.listen: production = true refuses plain HTTP on 0.0.0.0:80",
+        ),
+        (
+            "{REAL}[server]\nproduction = true\nlisten = \"0.0.0.0:80\"\ntrusted_proxies = [\"10.0.0.1\"]",
+            "server.public_url: production = true needs the address that clients see",
+        ),
+        ("{REAL}[server]\nproduction = true\npublic_url = \"http://a.example\"", "write \"https://a.example\""),
+        ("{REAL}[server]\nproduction = true\ntrusted_proxies = [\"0.0.0.0/0\"]", "refuses to trust the whole world"),
+    ] {
+        let said = wrong(&text.replace("{REAL}", REAL));
+        assert!(said.contains(expected), "{text}\n--- expected: {expected}\n--- said: {said}");
+        assert!(!said.contains("123456"), "{said}");
+    }
+    let by_variable = with("", &[("COUNTERSIGN_SERVER__PRODUCTION", "true")]).unwrap_err().to_string();
+    assert!(by_variable.contains("needs a provider"), "{by_variable}");
+}
+
+#[test]
+fn an_application_without_a_row_has_the_common_rules() {
+    let settings = Settings::from_text(
+        "[policy]\nttl = \"2m\"\n[[limits]]\nper = \"application\"\nquota = 9\nwindow = \"1m\"\n[[applications]]\nname = \"shop\"\n\
+         code_length = 4\nweb_origin = \"shop.example\"\n[[applications.limits]]\nper = \"client\"\nquota = 1\nwindow = \"1m\"\n\
+         [[test_destinations]]\nto = \"+15005550006\"\ncode = \"123456\"\napplication = \"shop\"\n",
+    )
+    .unwrap();
+    let shop = settings.application(&"shop".parse().unwrap());
+    assert_eq!((shop.policy.code_length, shop.policy.ttl), (4, Duration::from_secs(120)));
+    assert_eq!((shop.limits.len(), shop.limits[0].quota), (1, 1));
+    assert_eq!(shop.web_origin.as_deref(), Some("shop.example"));
+    assert_eq!(shop.test_destinations.len(), 1);
+    let other = settings.application(&"other".parse().unwrap());
+    assert_eq!((other.policy.code_length, other.policy.ttl), (6, Duration::from_secs(120)));
+    assert_eq!((other.limits[0].quota, other.display_name.as_str()), (9, "other"));
+    assert!(other.test_destinations.is_empty());
+    assert_eq!(settings.application_names().len(), 2, "the simple dialect's application is there too");
+}
+
+#[test]
+fn the_public_url_follows_the_address_unless_it_is_set() {
+    let bound = |text: &str| text.parse().unwrap();
+    let settings = Settings::default();
+    assert_eq!(settings.public_url(bound("127.0.0.1:8080")), "http://127.0.0.1:8080");
+    assert_eq!(settings.public_url(bound("0.0.0.0:9000")), "http://127.0.0.1:9000");
+    assert_eq!(settings.public_url(bound("[::1]:9000")), "http://[::1]:9000");
+    let left = Settings::from_text("[server]\npublic_url = \"http://127.0.0.1:8080\"").unwrap();
+    assert_eq!(left.public_url(bound("127.0.0.1:9000")), "http://127.0.0.1:9000");
+    let set = Settings::from_text("[server]\npublic_url = \"https://a.example/\"").unwrap();
+    assert_eq!(set.public_url(bound("127.0.0.1:1")), "https://a.example");
+}
+
+#[test]
+fn durations_are_read_and_written() {
+    for (text, millis) in [
+        ("5m", 300_000),
+        ("30s", 30_000),
+        ("24h", 86_400_000),
+        ("0s", 0),
+        ("1h30m", 5_400_000),
+        ("250ms", 250),
+        ("7d", 604_800_000),
+    ] {
+        assert_eq!(read_duration(text), Some(Duration::from_millis(millis)), "{text}");
+    }
+    for text in
+        ["", "5", "m", "5 m", "-5m", "5M", "1.5h", "5minutes", "99999999999999999999s", "18446744073709551615d", "５m"]
+    {
+        assert_eq!(read_duration(text), None, "{text}");
+    }
+    for text in ["5m", "30s", "24h", "0s", "250ms", "90m", "7d"] {
+        assert_eq!(write_duration(read_duration(text).unwrap()), text);
+    }
+}
+
+#[test]
+fn a_key_is_explained_and_a_wrong_one_is_guessed() {
+    let ttl = explain("policy.ttl").unwrap();
+    assert_eq!(ttl.default.as_deref(), Some("\"5m\""));
+    assert_eq!(ttl.variable.as_deref(), Some("COUNTERSIGN_POLICY__TTL"));
+    assert!(ttl.allowed.unwrap().ends_with("from 30s to 24h"));
+    assert_eq!(explain("applications.ttl").unwrap().variable.as_deref(), Some("COUNTERSIGN_APPLICATIONS__0__TTL"));
+    assert_eq!(explain("[[limits]]").unwrap().keys.len(), 4);
+    assert!(explain("templates.default.en.sms").is_ok());
+    assert_eq!(explain("policy.tll").unwrap_err(), "there is no key `policy.tll`; did you mean `policy.ttl`?");
+    assert_eq!(explain("ttl").unwrap_err(), "there is no key `ttl`; did you mean `policy.ttl`?");
+    assert!(explain("banana.split").unwrap_err().contains("config default"));
+    assert!(SECTIONS.iter().any(|section| section.shape == Shape::Rows));
+}
+
+/// TOML values of any shape.
+fn any_value() -> impl Strategy<Value = toml::Value> {
+    let leaf = prop_oneof![
+        any::<bool>().prop_map(toml::Value::Boolean),
+        any::<i64>().prop_map(toml::Value::Integer),
+        any::<f64>().prop_map(toml::Value::Float),
+        ".{0,12}".prop_map(toml::Value::String),
+        prop::sample::select(vec!["5m", "sms", "*", "TZ", "inbox", "webhook", "default", ""])
+            .prop_map(|text| text.into()),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        let keys = prop::sample::select(
+            SECTIONS
+                .iter()
+                .flat_map(|section| section.names().into_iter().chain([section.path]))
+                .chain(["simple", "limits", "webhooks", "templates", "en", "url", "secret_file"])
+                .collect::<Vec<_>>(),
+        );
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(toml::Value::Array),
+            prop::collection::vec((keys, inner), 0..5).prop_map(|entries| {
+                toml::Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "\\PC{0,200}") {
+        let _ = Settings::from_text(&text);
+    }
+
+    #[test]
+    fn no_cut_of_a_real_file_makes_the_parser_panic(at in any::<prop::sample::Index>(), cut in 0..30_usize, put in "[\\[\\]{}\"$=.a-z\\n#, ]{0,9}") {
+        let file: Vec<char> = default_file().chars().collect();
+        let at = at.index(file.len());
+        let rest = file.get(at + cut..).unwrap_or_default();
+        let changed: String = file[..at].iter().copied().chain(put.chars()).chain(rest.iter().copied()).collect();
+        if let Err(problems) = Settings::from_text(&changed) {
+            prop_assert!(!problems.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn no_value_makes_the_parser_panic(section in prop::sample::select(SECTIONS.iter().map(|section| section.path).collect::<Vec<_>>()), value in any_value()) {
+        let section = section.split('.').next().unwrap_or(section).to_owned();
+        let table: toml::Table = [(section, value)].into_iter().collect();
+        let _ = Settings::from_text(&toml::to_string(&table).unwrap_or_default());
+    }
+
+    #[test]
+    fn no_variable_makes_the_parser_panic(name in "COUNTERSIGN_(SERVER|POLICY|LIMITS|PROVIDERS|TEMPLATES|X)(__[A-Z0-9_]{0,8}){0,3}", value in ".{0,20}") {
+        let _ = with("", &[(&name, &value)]);
+    }
+}

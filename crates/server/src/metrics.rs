@@ -1,0 +1,256 @@
+//! `GET /metrics`: counts and times in the OpenMetrics text format. No label ever holds a destination, a code or a path.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use countersign::{Observation, Observer};
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The content type of what [`Metrics::render`] gives.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Answers take microseconds without a provider, and up to a minute with one.
+const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+
+type Timed<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Everything that is counted.
+pub struct Metrics {
+    registry: Registry,
+    sends: Family<SendLabels, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
+    checks: Family<CheckLabels, Counter>,
+    deliveries: Family<DeliveryLabels, Counter>,
+    delivery_seconds: Timed<CarrierLabels>,
+    trouble: Family<TroubleLabels, Counter>,
+    cleaned: Counter<u64, AtomicU64>,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Timed<RouteLabels>,
+    requests_in_flight: Gauge,
+    connections: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SendLabels {
+    application: String,
+    channel: &'static str,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    application: String,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckLabels {
+    application: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeliveryLabels {
+    provider: String,
+    channel: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CarrierLabels {
+    provider: String,
+    channel: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TroubleLabels {
+    doing: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    method: &'static str,
+    route: String,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let histogram: fn() -> Histogram = || Histogram::new(SECONDS);
+        let mut metrics = Self {
+            registry: Registry::with_prefix("countersign"),
+            sends: Family::default(),
+            refusals: Family::default(),
+            checks: Family::default(),
+            deliveries: Family::default(),
+            delivery_seconds: Family::new_with_constructor(histogram),
+            trouble: Family::default(),
+            cleaned: Counter::default(),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(histogram),
+            requests_in_flight: Gauge::default(),
+            connections: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    /// All of it at zero.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("sends", "Messages committed to the outbox", self.sends.clone());
+        registry.register("refusals", "Requests that were refused, by code", self.refusals.clone());
+        registry.register("checks", "Codes that were checked, by result", self.checks.clone());
+        registry.register("deliveries", "Messages handed to a provider, by what it said", self.deliveries.clone());
+        let (name, help) = ("delivery_duration", "How long providers took to answer");
+        registry.register_with_unit(name, help, Unit::Seconds, self.delivery_seconds.clone());
+        registry.register("trouble", "Background work that failed and is tried again", self.trouble.clone());
+        registry.register("verifications_cleaned", "Verifications deleted after their time", self.cleaned.clone());
+        registry.register("http_requests", "Requests answered, by route and status", self.requests.clone());
+        let (name, help) = ("http_request_duration", "How long answers took, by route");
+        registry.register_with_unit(name, help, Unit::Seconds, self.request_seconds.clone());
+        registry.register("http_requests_in_flight", "Requests being answered", self.requests_in_flight.clone());
+        registry.register("http_connections", "Open connections", self.connections.clone());
+    }
+
+    /// All of it as text.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut page = String::with_capacity(16 * 1024);
+        if text::encode(&mut page, &self.registry).is_err() {
+            let _ = write!(page, "# EOF");
+        }
+        page
+    }
+
+    /// Counts a request as in flight until the guard is dropped.
+    pub(crate) fn begin_request(&self) -> InFlight {
+        InFlight::begin(&self.requests_in_flight)
+    }
+
+    /// Counts a connection as open until the guard is dropped.
+    pub(crate) fn begin_connection(&self) -> InFlight {
+        InFlight::begin(&self.connections)
+    }
+
+    /// Counts a request that was answered.
+    pub(crate) fn request_done(&self, method: &'static str, route: &str, status: u16, took: Duration) {
+        let route = route.to_owned();
+        self.requests.get_or_create(&RequestLabels { method, route: route.clone(), status }).inc();
+        self.request_seconds.get_or_create(&RouteLabels { method, route }).observe(took.as_secs_f64());
+    }
+}
+
+/// One of something, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct InFlight(Gauge);
+
+impl InFlight {
+    fn begin(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Observer for Metrics {
+    fn observe(&self, observation: Observation<'_>) {
+        match observation {
+            Observation::Sent { application, channel, begun } => {
+                let kind = if begun { "begun" } else { "again" };
+                let labels = SendLabels { application: application.to_owned(), channel: channel.as_str(), kind };
+                self.sends.get_or_create(&labels).inc();
+            }
+            Observation::Refused { application, refusal } => {
+                let labels = RefusalLabels { application: application.to_owned(), code: refusal.code() };
+                self.refusals.get_or_create(&labels).inc();
+            }
+            Observation::Checked { application, result } => {
+                let labels = CheckLabels { application: application.to_owned(), result: result.as_str() };
+                self.checks.get_or_create(&labels).inc();
+            }
+            Observation::Carried { provider, channel, outcome, took } => {
+                let (provider, channel) = (provider.to_owned(), channel.as_str());
+                self.deliveries.get_or_create(&DeliveryLabels { provider: provider.clone(), channel, outcome }).inc();
+                self.delivery_seconds.get_or_create(&CarrierLabels { provider, channel }).observe(took.as_secs_f64());
+            }
+            Observation::Trouble { doing } => {
+                self.trouble.get_or_create(&TroubleLabels { doing }).inc();
+            }
+            Observation::Cleaned { verifications } => {
+                self.cleaned.inc_by(verifications);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign::core::channel::Channel;
+    use countersign::core::check::CheckResult;
+    use countersign::core::refusal;
+
+    use super::*;
+
+    #[test]
+    fn everything_observed_is_counted() {
+        let metrics = Metrics::default();
+        metrics.observe(Observation::Sent { application: "app", channel: Channel::Sms, begun: true });
+        metrics.observe(Observation::Refused { application: "app", refusal: refusal::Kind::ResendTooSoon });
+        metrics.observe(Observation::Checked { application: "app", result: CheckResult::Approved });
+        let took = Duration::from_millis(30);
+        metrics.observe(Observation::Carried { provider: "p", channel: Channel::Sms, outcome: "accepted", took });
+        metrics.observe(Observation::Trouble { doing: "outbox" });
+        metrics.observe(Observation::Cleaned { verifications: 7 });
+        metrics.request_done("POST", "/v1/verifications", 201, took);
+        let _open = metrics.begin_connection();
+        drop(metrics.begin_request());
+        let page = metrics.render();
+        for line in [
+            r#"countersign_sends_total{application="app",channel="sms",kind="begun"} 1"#,
+            r#"countersign_refusals_total{application="app",code="resend_too_soon"} 1"#,
+            r#"countersign_checks_total{application="app",result="approved"} 1"#,
+            r#"countersign_deliveries_total{provider="p",channel="sms",outcome="accepted"} 1"#,
+            r#"countersign_delivery_duration_seconds_bucket{le="0.05",provider="p",channel="sms"} 1"#,
+            r#"countersign_trouble_total{doing="outbox"} 1"#,
+            "countersign_verifications_cleaned_total 7",
+            r#"countersign_http_requests_total{method="POST",route="/v1/verifications",status="201"} 1"#,
+            "countersign_http_requests_in_flight 0",
+            "countersign_http_connections 1",
+            "# EOF",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+        }
+    }
+}

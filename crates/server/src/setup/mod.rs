@@ -1,0 +1,268 @@
+//! From settings to running parts: the key ring, the store, the senders, the verifier with every application's rules.
+//!
+//! The server and every command that touches the store begin here, so that they agree on what a configuration means.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign::core::id::ApplicationName;
+use countersign::store::{Store, StoreError};
+use countersign::{Broken, Clock, MemoryStore, NewKey, Observer, SystemClock, Verifier};
+use countersign_providers::{Inbox, ProviderError, ReceiptReader, Surroundings, build_with, registry};
+use countersign_store::sqlite::{Options, SqliteStore};
+use tokio::task::JoinHandle;
+
+use crate::config::{ProviderSettings, Settings, StoreUrl};
+use crate::keys::{KeyFileError, Opened, Ring};
+use crate::token::{TokenSigner, UnusableKey};
+
+pub mod trial;
+
+/// The providers, for those above, who only know this crate.
+pub use countersign_providers as providers;
+
+/// How soon an application that another process creates is served here.
+const NEW_APPLICATIONS_EVERY: Duration = Duration::from_secs(1);
+
+/// Running parts.
+pub struct Parts {
+    /// What they were made from.
+    pub settings: Arc<Settings>,
+    /// The verifier, with the rules of every application that the configuration or the store knows.
+    pub verifier: Verifier,
+    /// The key ring.
+    pub ring: Ring,
+    /// Where messages to the inbox go; `None` if no provider is one.
+    pub inbox: Option<Inbox>,
+    /// What is lawful and should be mended all the same.
+    pub warnings: Vec<String>,
+}
+
+/// Why settings could not be brought to life.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// The key ring.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// A key of the ring.
+    #[error(transparent)]
+    UnusableKey(#[from] UnusableKey),
+    /// A provider.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The parts do not fit together.
+    #[error(transparent)]
+    Verifier(#[from] Broken),
+}
+
+impl SetUpError {
+    /// Whether a change of the configuration mends it, rather than of the world around.
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        match self {
+            Self::Keys(KeyFileError::Unfit { .. }) | Self::UnusableKey(_) | Self::Provider(_) => true,
+            Self::Keys(_) | Self::Store(_) => false,
+            Self::Verifier(error) => matches!(error, Broken::SetUp(_) | Broken::UnknownApplication(_)),
+        }
+    }
+}
+
+/// Brings settings to life. The key ring and the store are made if they are not there.
+///
+/// # Errors
+/// [`SetUpError`] says which part, and what to do.
+pub async fn open(settings: Arc<Settings>, observer: Option<Arc<dyn Observer>>) -> Result<Parts, SetUpError> {
+    let Opened { ring, made: _, warning } =
+        Ring::open_or_make(&key_file(&settings), settings.server.production, SystemClock.now())?;
+    let store = open_store(&settings, settings.store.migrate)?;
+    let surroundings = Surroundings::default();
+    let mut builder = Verifier::builder().store(Arc::clone(&store)).keys(ring.codes());
+    for provider in &settings.providers {
+        builder = builder.sender(build_with(&provider.config, &surroundings)?);
+    }
+    for name in all_applications(&settings, &*store).await? {
+        builder = builder.application(settings.application(&name));
+    }
+    if let Some(observer) = observer {
+        builder = builder.observer(observer);
+    }
+    let has_inbox = settings.providers.iter().any(|provider| provider.config.uses == Inbox::NAME);
+    Ok(Parts {
+        verifier: builder.build()?,
+        ring,
+        inbox: has_inbox.then_some(surroundings.inbox),
+        warnings: warning.into_iter().collect(),
+        settings,
+    })
+}
+
+/// What reads the delivery reports of each provider that sends some, by the provider's name.
+///
+/// # Errors
+/// If a provider's secret cannot be one.
+pub fn receipt_readers(settings: &Settings) -> Result<Vec<(String, ReceiptReader)>, ProviderError> {
+    let reports = |provider: &&ProviderSettings| {
+        registry::find(&provider.config.uses).is_some_and(|descriptor| descriptor.has_receipts())
+    };
+    let reader =
+        |provider: &ProviderSettings| Ok((provider.config.name.clone(), ReceiptReader::new(&provider.config)?));
+    settings.providers.iter().filter(reports).map(reader).collect()
+}
+
+/// Opens the store alone.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn open_store(settings: &Settings, migrate: bool) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match &settings.store.url {
+        StoreUrl::Memory => Arc::new(MemoryStore::default()),
+        StoreUrl::Sqlite(path) => {
+            Arc::new(SqliteStore::open(Path::new(path), Options { migrate, ..Options::default() })?)
+        }
+    })
+}
+
+/// The SQL that brings an empty store to the present schema.
+#[must_use]
+pub fn migrations_sql() -> String {
+    countersign_store::sqlite::migrations_sql()
+}
+
+/// Where the key ring is.
+#[must_use]
+pub fn key_file(settings: &Settings) -> PathBuf {
+    PathBuf::from(&settings.keys.file)
+}
+
+/// Those of the configuration and those that only the store knows.
+async fn all_applications(settings: &Settings, store: &dyn Store) -> Result<Vec<ApplicationName>, StoreError> {
+    let mut names = settings.application_names();
+    for record in store.applications().await? {
+        if !names.contains(&record.name) {
+            names.push(record.name);
+        }
+    }
+    Ok(names)
+}
+
+impl Parts {
+    /// Signs tokens as the service at `issuer`.
+    ///
+    /// # Errors
+    /// If a key of the ring is none.
+    pub fn tokens(&self, issuer: &str) -> Result<TokenSigner, UnusableKey> {
+        let (active, older) = self.ring.tokens();
+        TokenSigner::new(&active, &older, issuer)
+    }
+
+    /// Makes the store know every application of the configuration.
+    ///
+    /// # Errors
+    /// Broken if the store is.
+    pub async fn create_applications(&self) -> Result<(), Broken> {
+        let known = self.verifier.store().applications().await?;
+        for name in self.settings.application_names() {
+            if !known.iter().any(|record| record.name == name) {
+                self.verifier.create_application(&name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the first application (`default`, if there is one of that name) an API key if it never had any: its secrets are in the
+    /// answer and nowhere else. With it, the application's name.
+    ///
+    /// # Errors
+    /// Broken if the store is.
+    pub async fn first_key(&self) -> Result<(ApplicationName, Option<NewKey>), Broken> {
+        let names = self.settings.application_names();
+        let default = ApplicationName::default();
+        let name = names.iter().find(|name| **name == default).or(names.first()).cloned().unwrap_or(default);
+        let key = if self.verifier.store().keys(&name).await?.is_empty() {
+            Some(self.verifier.create_key(&name).await?)
+        } else {
+            None
+        };
+        Ok((name, key))
+    }
+
+    /// Takes up applications that other processes create (`countersign app create`), until the task is aborted.
+    #[must_use]
+    pub fn watch_applications(&self) -> JoinHandle<()> {
+        let (settings, verifier) = (Arc::clone(&self.settings), self.verifier.clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(NEW_APPLICATIONS_EVERY).await;
+                // A store that is away is noticed by those who wait for an answer.
+                let Ok(records) = verifier.store().applications().await else { continue };
+                for record in records {
+                    if verifier.application(&record.name).is_err() {
+                        tracing::info!(application = %record.name, "a new application");
+                        verifier.set_application(settings.application(&record.name));
+                    }
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+    use super::*;
+
+    fn settings(name: &str, more: &str) -> Arc<Settings> {
+        let directory = std::env::temp_dir().join(format!("countersign-setup-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir_all(&directory).unwrap();
+        let at = directory.display();
+        let text = format!("[store]\nurl = \"sqlite:{at}/a.db\"\n[keys]\nfile = \"{at}/a.keys\"\n{more}");
+        Arc::new(Settings::from_text(&text).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_first_run_makes_one_key_and_the_next_none() {
+        let settings = settings("first", "");
+        let parts = open(Arc::clone(&settings), None).await.unwrap();
+        parts.create_applications().await.unwrap();
+        let (name, key) = parts.first_key().await.unwrap();
+        let key = key.unwrap();
+        assert_eq!(name.as_str(), "default");
+        assert_eq!(parts.verifier.authenticate(&key.key).await.unwrap().unwrap().application, name);
+        assert!(parts.first_key().await.unwrap().1.is_none());
+        parts.verifier.shut_down(Duration::from_secs(1)).await.unwrap();
+
+        let again = open(settings, None).await.unwrap();
+        again.create_applications().await.unwrap();
+        assert!(again.first_key().await.unwrap().1.is_none());
+        assert_eq!(again.verifier.authenticate(&key.key).await.unwrap().unwrap().application, name);
+    }
+
+    #[tokio::test]
+    async fn an_application_that_only_the_store_knows_has_the_common_rules() {
+        let settings = settings("store", "[policy]\ncode_length = 7\n");
+        let parts = open(Arc::clone(&settings), None).await.unwrap();
+        let name: ApplicationName = "other".parse().unwrap();
+        assert!(parts.verifier.application(&name).is_err());
+        parts.verifier.create_application(&name).await.unwrap();
+        let watch = parts.watch_applications();
+        tokio::time::sleep(NEW_APPLICATIONS_EVERY * 2).await;
+        assert_eq!(parts.verifier.application(&name).unwrap().policy.code_length, 7);
+        watch.abort();
+        let again = open(settings, None).await.unwrap();
+        assert_eq!(again.verifier.application(&name).unwrap().policy.code_length, 7);
+    }
+
+    #[tokio::test]
+    async fn a_store_in_a_folder_that_is_not_there_is_broken_not_misconfigured() {
+        let mut wrong = (*settings("nowhere", "")).clone();
+        wrong.store.url = StoreUrl::Sqlite("/nowhere/at/all/a.db".to_owned());
+        let error = open(Arc::new(wrong), None).await.err().unwrap();
+        assert!(!error.is_configuration(), "{error}");
+    }
+}
