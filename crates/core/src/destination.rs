@@ -335,8 +335,13 @@ impl Phone {
         if text != e164 && !is_own_reading(&e164) {
             return Err(InvalidDestination::Unreadable);
         }
+        let kind = number_type(number.get_type());
+        // A number that begins with a zero is one where its plan says so; elsewhere it is a trunk prefix that nobody took off.
+        if number.italian_leading_zero() && kind == NumberType::Unknown {
+            return Err(InvalidDestination::Unreadable);
+        }
         let country = number.get_region_code().and_then(|region| region.as_region_str().as_str().parse().ok());
-        Ok(Self { e164, country, kind: Some(number_type(number.get_type())) })
+        Ok(Self { e164, country, kind: Some(kind) })
     }
 
     fn kind(&self) -> NumberType {

@@ -46,7 +46,8 @@ fn the_right_code_is_accepted_once() {
 
 #[test]
 fn a_check_answers_how_it_ended() {
-    let ends: [(fn(&mut House, &Verification), CheckResult, CheckResult); 6] = [
+    type End = fn(&mut House, &Verification);
+    let ends: [(End, CheckResult, CheckResult); 6] = [
         (|_, _| {}, Approved, Approved),
         (|house, sent| house.approve(sent.id), AlreadyUsed, NotFound),
         (|house, sent| drop(house.cancel(sent.id)), Canceled, NotFound),

@@ -321,7 +321,7 @@ fn bug_e3_e4_only_4_to_10_ascii_digits_are_a_code() {
         "\t123456",
         "123456\0",
         "\x00\x00\x00\x00",
-        "12\03456",
+        "12\x003456",
         "null",
         "true",
         "false",

@@ -129,7 +129,8 @@ fn bug_g4_a_refused_send_leaves_the_earlier_code_alone() {
 #[test]
 fn a_new_one_begins_when_the_last_has_ended_however_it_ended() {
     let right = |house: &House| house.code(house.rows.last().unwrap().0.id);
-    let ends: [(Status, fn(&mut House)); 5] = [
+    type End = fn(&mut House);
+    let ends: [(Status, End); 5] = [
         (Status::Approved, |house| house.approve(house.rows[0].0.id)),
         (Status::Canceled, |house| drop(house.cancel(house.rows[0].0.id).unwrap())),
         (Status::Expired, |house| house.wait(5 * MINUTE)),
@@ -190,7 +191,8 @@ fn limits_are_charged_together_or_not_at_all() {
 
 #[test]
 fn a_send_that_is_refused_for_another_reason_charges_nothing() {
-    let refused: [(&str, fn(&mut House) -> Refusal); 4] = [
+    type Refuse = fn(&mut House) -> Refusal;
+    let refused: [(&str, Refuse); 4] = [
         ("a wrong field", |house| house.ask(OTHER).with(|begin| begin.ttl = Some(SECOND)).refused()),
         ("the pause", |house| house.ask(TO).refused()),
         ("a channel that does not reach", |house| house.ask(TO).channel(Channel::Email).refused()),
@@ -422,7 +424,8 @@ fn fields_have_their_ranges() {
 
 #[test]
 fn bug_e6_a_policy_that_cannot_be_is_named_by_its_key() {
-    let changes: [(&str, fn(&mut Policy)); 11] = [
+    type Change = fn(&mut Policy);
+    let changes: [(&str, Change); 11] = [
         ("code_length", |policy| policy.code_length = 3),
         ("code_length", |policy| policy.code_length = 11),
         ("hardened_length", |policy| policy.hardened_length = 64),
@@ -486,7 +489,7 @@ fn bug_f3_the_sealed_copy_of_a_chosen_code_goes_with_the_end() {
         end(&mut house);
         let row = &house.rows[0].0;
         assert_ne!(row.status, Status::Pending);
-        assert_eq!(row.finished_at.is_some(), true);
+        assert!(row.finished_at.is_some());
         assert!(matches!(&row.code, CodeSource::Chosen { sealed: None, .. }), "{:?}", row.status);
     }
 }

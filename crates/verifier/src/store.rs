@@ -116,7 +116,7 @@ pub trait Store: Send + Sync + 'static {
         most: usize,
     ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>>;
 
-    /// Deletes, in one short transaction, at most `most` verifications that ended or expired before `before`, with what belongs to
+    /// Deletes, in one short transaction, at most `most` verifications of which the time was up before `before`, with what belongs to
     /// them, and at most as many counters, guess logs and kept answers that are forgettable at `now`. With `dry_run` it only counts.
     fn cleanup(
         &self,

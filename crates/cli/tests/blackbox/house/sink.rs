@@ -1,0 +1,219 @@
+//! A gateway of our own: takes the messages of the `webhook` provider, keeps them, and answers as it is told to.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+use super::{PATIENCE, WHSEC};
+
+/// What a gateway does with a message, after it has it.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Answers.
+    Answer(u16, String),
+    /// Answers after a while.
+    Slow(Duration, u16, String),
+    /// Answers these bytes and closes.
+    Bytes(&'static [u8]),
+    /// Closes the connection without a word.
+    HangUp,
+    /// Says nothing for as long as anybody listens.
+    Hang,
+}
+
+/// A message, as it came.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub id: String,
+    pub to: String,
+    pub channel: String,
+    pub text: String,
+    pub code: String,
+    pub json: Value,
+    pub signed: bool,
+    pub at: Instant,
+}
+
+type Hook = Arc<dyn Fn(Message) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+#[derive(Default)]
+struct State {
+    messages: Mutex<Vec<Message>>,
+    script: Mutex<VecDeque<Act>>,
+    habit: Mutex<Option<Act>>,
+    hook: Mutex<Option<Hook>>,
+    arrived: Notify,
+}
+
+/// The gateway; it goes with the test's runtime.
+#[derive(Clone)]
+pub struct Sink {
+    addr: SocketAddr,
+    state: Arc<State>,
+}
+
+impl Sink {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let sink = Self { addr: listener.local_addr().unwrap(), state: Arc::default() };
+        let state = Arc::clone(&sink.state);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let state = Arc::clone(&state);
+                tokio::spawn(async move {
+                    let _ = serve(stream, &state).await;
+                });
+            }
+        });
+        sink
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/messages", self.addr)
+    }
+
+    /// What it does with the next messages, one after the other.
+    pub fn script(&self, acts: impl IntoIterator<Item = Act>) {
+        self.state.script.lock().unwrap().extend(acts);
+    }
+
+    /// What it does with every message that the script has nothing for.
+    pub fn habit(&self, act: Act) {
+        *self.state.habit.lock().unwrap() = Some(act);
+    }
+
+    /// Something to do when a message has come, before it is answered.
+    pub fn on_message<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        hook: impl Fn(Message) -> F + Send + Sync + 'static,
+    ) {
+        *self.state.hook.lock().unwrap() = Some(Arc::new(move |message| Box::pin(hook(message))));
+    }
+
+    pub fn messages(&self) -> Vec<Message> {
+        self.state.messages.lock().unwrap().clone()
+    }
+
+    pub fn to(&self, to: &str) -> Vec<Message> {
+        self.state.messages.lock().unwrap().iter().filter(|message| message.to == to).cloned().collect()
+    }
+
+    pub fn count(&self) -> usize {
+        self.state.messages.lock().unwrap().len()
+    }
+
+    /// The messages to a number, as soon as there are so many.
+    pub async fn wait(&self, to: &str, wanted: usize) -> Vec<Message> {
+        let waiting = async {
+            loop {
+                let arrived = self.state.arrived.notified();
+                let messages = self.to(to);
+                if messages.len() >= wanted {
+                    return messages;
+                }
+                tokio::select! {
+                    () = arrived => {}
+                    () = tokio::time::sleep(Duration::from_millis(20)) => {}
+                }
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        waited.unwrap_or_else(|_| panic!("{wanted} messages to {to} did not come; {} did", self.to(to).len()))
+    }
+
+    /// The code in the newest message to a number.
+    pub async fn code_of(&self, to: &str) -> String {
+        self.wait(to, 1).await.pop().unwrap().code
+    }
+}
+
+async fn serve(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
+    let mut bytes = Vec::new();
+    loop {
+        let end = loop {
+            if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if stream.read_buf(&mut bytes).await? == 0 {
+                return Ok(());
+            }
+        };
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let header = |name: &str| {
+            let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:")))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        };
+        let length: usize = header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+        while bytes.len() < end + length {
+            if stream.read_buf(&mut bytes).await? == 0 {
+                return Ok(());
+            }
+        }
+        let body: Vec<u8> = bytes.drain(..end + length).skip(end).collect();
+        let field = |name| header(name).unwrap_or_default();
+        let signature = sign(WHSEC, &field("webhook-id"), &field("webhook-timestamp"), &body);
+        let message = message(&body, field("webhook-signature") == signature && !field("webhook-id").is_empty());
+        let told = message.clone();
+        state.messages.lock().unwrap().push(message);
+        state.arrived.notify_waiters();
+        let hook = state.hook.lock().unwrap().clone();
+        if let Some(hook) = hook {
+            hook(told.clone()).await;
+        }
+        let scripted = state.script.lock().unwrap().pop_front();
+        let act = scripted.or_else(|| state.habit.lock().unwrap().clone());
+        // An echo of the whole message, code and all: no gateway should, and many do.
+        let act = act.unwrap_or(Act::Answer(200, format!("{{\"id\":\"gw-{}\"}}", told.id)));
+        let (status, body) = match act {
+            Act::Answer(status, body) => (status, body),
+            Act::Slow(pause, status, body) => {
+                tokio::time::sleep(pause).await;
+                (status, body)
+            }
+            Act::Bytes(raw) => {
+                stream.write_all(raw).await?;
+                return stream.shutdown().await;
+            }
+            Act::HangUp => return Ok(()),
+            Act::Hang => {
+                tokio::time::sleep(Duration::from_secs(600)).await;
+                return Ok(());
+            }
+        };
+        let body = body.replace("{ECHO}", &told.text);
+        let answer = format!("HTTP/1.1 {status} Said\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).await?;
+    }
+}
+
+fn message(body: &[u8], signed: bool) -> Message {
+    let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
+    let whole = text("text");
+    let code = code_in(&whole);
+    Message { id: text("id"), to: text("to"), channel: text("channel"), text: whole, code, json, signed, at: Instant::now() }
+}
+
+/// The first run of 4 to 10 digits.
+pub fn code_in(text: &str) -> String {
+    let mut runs = text.split(|c: char| !c.is_ascii_digit()).filter(|run| (4..=10).contains(&run.len()));
+    runs.next().unwrap_or_default().to_owned()
+}
+
+/// `webhook-signature` by the specification of Standard Webhooks.
+pub fn sign(secret: &str, id: &str, timestamp: &str, body: &[u8]) -> String {
+    let key = STANDARD.decode(secret.trim_start_matches("whsec_")).unwrap();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+    let signed = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
+    format!("v1,{}", STANDARD.encode(hmac::sign(&key, &signed)))
+}

@@ -1,0 +1,34 @@
+//! The adversary: the real binary over HTTP, against the public contract and every bug that one-time codes are known for.
+//!
+//! Each test bears the id of the bug that it would catch; README.md beside this file says which is where.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod budget;
+mod budget_doors;
+mod binding;
+mod crash;
+mod expiry;
+mod house;
+mod idempotency;
+mod inbox_page;
+mod production;
+mod providers;
+mod readme;
+mod receipts;
+mod secrecy;
+mod sending;
+mod service;
+mod single_use;
+mod strangers;
+mod values;
+mod walk_native;
+mod walk_operation;
+mod walk_problems;
+mod walk_simple;
