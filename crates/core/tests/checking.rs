@@ -380,7 +380,7 @@ fn play(house: &mut House, purposes: &[&str], first: By, spare: u32) -> (u32, u3
 }
 
 #[test]
-fn bug_a12_nobody_beats_the_odds_however_the_counts_are_played() {
+fn k2_nobody_beats_the_odds_however_the_counts_are_played() {
     let mut reached = 0;
     for purposes in [&["a"][..], &["a", "b"], &["a", "b", "c", "d"]] {
         for first in [By::Id, By::Destination] {
