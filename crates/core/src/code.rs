@@ -244,6 +244,20 @@ impl KeyRing {
         cipher.decrypt(&XNonce::from(*nonce), sealed).map_err(|_| CodeUnavailable::Unsealable)
     }
 
+    /// A keyed digest that stays the same when the ring is rotated: under its oldest key.
+    #[must_use]
+    pub fn fingerprint(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let nobody = [0; 16];
+        let binding = Binding { verification: &nobody, application: "", destination: "", purpose: "fingerprint" };
+        let Some((_, oldest)) = self.keys.last() else { return [0; 32] };
+        let mut mac = mac(oldest, "countersign fingerprint v1", binding);
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
     const fn blob(context: &[u8; 16]) -> Binding<'_> {
         Binding { verification: context, application: "", destination: "", purpose: "kept answer" }
     }

@@ -154,7 +154,11 @@ impl Report {
         match &self.outcome {
             Reported::Outcome(Outcome::Accepted { .. }) => Next::Done,
             Reported::Superseded => Next::GaveUp,
-            Reported::Interrupted if pending => {
+            // At least once more, so that no acknowledged send is lost; not for ever, should the message be what stops its carriers.
+            Reported::Interrupted
+                if pending
+                    && tries(deliveries, done.send, &done.provider) <= self.application.delivery.retries.max(1) =>
+            {
                 Next::Carry(Box::new(self.attempt(done, &done.provider, deliveries, Duration::ZERO)))
             }
             Reported::Interrupted => Next::Done,

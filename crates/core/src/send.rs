@@ -328,7 +328,8 @@ fn refuse_destination(application: &Application, to: &Destination, channel: Chan
     let policy = &application.policy;
     let mut refusals = Vec::new();
     let kind = to.number_type();
-    let walled = kind == Some(NumberType::FixedLine) && channel != Channel::Voice;
+    // A text message to a line in a wall reaches nobody; a call does, and a messenger may be registered with it.
+    let walled = kind == Some(NumberType::FixedLine) && channel == Channel::Sms;
     if !channel.reaches(to) || walled {
         refusals.push(Refusal::InvalidDestination(InvalidDestination::Channel));
     }

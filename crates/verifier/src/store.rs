@@ -223,7 +223,7 @@ pub struct AnswerKey {
 /// What is kept when a request with an idempotency key begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAnswer {
-    /// SHA-256 of method, path and body.
+    /// Keyed digest of method, path and body.
     pub fingerprint: [u8; 32],
     /// Random bytes that the request decides with, so that the same request after a crash is known again.
     pub seed: [u8; 56],

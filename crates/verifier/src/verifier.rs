@@ -304,6 +304,12 @@ impl Verifier {
         Ok(self.inner.store.list(filter).await?)
     }
 
+    /// How many messages this process is carrying now.
+    #[must_use]
+    pub fn carrying(&self) -> usize {
+        (self.inner.most_carriers as usize).saturating_sub(self.inner.carriers.available_permits())
+    }
+
     /// Takes no more sends and checks, waits until what is being carried is done or `patience` is over, and closes the store.
     /// What is not done by then is in the outbox, for the next process.
     ///

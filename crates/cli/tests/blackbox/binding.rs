@@ -128,7 +128,10 @@ async fn bug_c3_only_the_signed_token_is_proof() {
     let trust = |token: &str, audience: &str, at: i64| believe(&jwks, token, issuer, audience, at);
     let claims = trust(token, "default", now()).expect("the proof is believed");
     assert_eq!(claims["sub"], to);
-    assert_eq!((&claims["purpose"], &claims["channel"], &claims["jti"]), (&json!("payment"), &json!("sms"), &sent["id"]));
+    assert_eq!(
+        (&claims["purpose"], &claims["channel"], &claims["jti"]),
+        (&json!("payment"), &json!("sms"), &sent["id"])
+    );
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 300);
     assert!((now() - claims["iat"].as_i64().unwrap()).abs() <= 5);
     let header = token.split('.').next().unwrap();

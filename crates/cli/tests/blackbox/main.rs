@@ -10,24 +10,24 @@
     reason = "tests"
 )]
 
+mod binding;
 mod budget;
 mod budget_doors;
-mod binding;
 //mod crash;
 mod expiry;
 mod house;
 //mod idempotency;
 //mod inbox_page;
-//mod production;
+mod production;
 //mod providers;
 //mod readme;
 //mod receipts;
-//mod secrecy;
+mod secrecy;
 //mod sending;
 //mod service;
 mod single_use;
 mod strangers;
-//mod values;
+mod values;
 //mod walk_native;
 //mod walk_operation;
 //mod walk_problems;

@@ -23,8 +23,7 @@ async fn bug_b1_of_parallel_right_codes_one_is_accepted() {
         assert_eq!(count(&replies, "approved"), 1, "round {round}");
         let others = count(&replies, "already_used") + count(&replies, "not_found");
         assert_eq!(others, 49, "round {round}");
-        let got: Vec<_> =
-            replies.iter().filter_map(|reply| Some(reply.json()["token"].as_str()?.to_owned())).collect();
+        let got: Vec<_> = replies.iter().filter_map(|reply| Some(reply.json()["token"].as_str()?.to_owned())).collect();
         assert_eq!(got.len(), 1);
         tokens.extend(got);
     }

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::answer::{self, Answer};
 
 /// Where the types are explained; a type is this and its code. It is the same at every deployment, so that clients can compare it.
-pub const TYPES: &str = "https://github.com/countersign/countersign/blob/main/docs/problems.md#";
+pub const TYPES: &str = "https://github.com/countersign/countersign/blob/main/docs/reference/problems.md#";
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -307,7 +307,7 @@ impl IntoResponse for Problem {
 /// A problem as it is written (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem, title = "Problem", example = json!({
-    "type": "https://github.com/countersign/countersign/blob/main/docs/problems.md#resend_too_soon",
+    "type": "https://github.com/countersign/countersign/blob/main/docs/reference/problems.md#resend_too_soon",
     "title": "Too soon to send again", "status": 429, "detail": "the last message is too recent to send another one",
     "code": "resend_too_soon", "retry_after": 21
 }))]

@@ -201,7 +201,16 @@ fn message(body: &[u8], signed: bool) -> Message {
     let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
     let whole = text("text");
     let code = code_in(&whole);
-    Message { id: text("id"), to: text("to"), channel: text("channel"), text: whole, code, json, signed, at: Instant::now() }
+    Message {
+        id: text("id"),
+        to: text("to"),
+        channel: text("channel"),
+        text: whole,
+        code,
+        json,
+        signed,
+        at: Instant::now(),
+    }
 }
 
 /// The first run of 4 to 10 digits.
