@@ -1,12 +1,10 @@
-//! What the documents say is there: links lead somewhere, keys of the configuration exist, the page of problems is the table, the
-//! arrows are as drawn.
+//! What the documents say is there: links lead somewhere, keys of the configuration exist, the arrows are as drawn.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use countersign_server::config::sections::section_named;
-use countersign_server::http::problem;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
@@ -87,24 +85,14 @@ fn every_key_of_the_configuration_that_is_named_exists() {
     assert!(keys > 30, "{keys} keys were read");
 }
 
-#[test]
-fn the_page_of_problems_is_the_table() {
-    let path = root().join("docs/problems.md");
-    let wanted = problem::markdown();
-    if std::env::var_os("COUNTERSIGN_REGENERATE").is_some() {
-        fs::write(&path, &wanted).unwrap();
-    }
-    assert!(
-        fs::read_to_string(&path).unwrap_or_default() == wanted,
-        "docs/problems.md is not the table of http/problem.rs; run this test with COUNTERSIGN_REGENERATE=1"
-    );
-}
-
 /// Law 2: cli -> server -> {store, providers} -> verifier -> core.
 #[test]
 fn the_arrows_run_one_way() {
     for (folder, forbidden) in [
-        ("core", &["countersign", "countersign-store", "countersign-providers", "countersign-server", "countersign-cli"][..]),
+        (
+            "core",
+            &["countersign", "countersign-store", "countersign-providers", "countersign-server", "countersign-cli"][..],
+        ),
         ("verifier", &["countersign-store", "countersign-providers", "countersign-server", "countersign-cli"]),
         ("store", &["countersign-providers", "countersign-server", "countersign-cli"]),
         ("providers", &["countersign-store", "countersign-server", "countersign-cli"]),
@@ -112,8 +100,11 @@ fn the_arrows_run_one_way() {
     ] {
         let manifest = fs::read_to_string(root().join("crates").join(folder).join("Cargo.toml")).unwrap();
         let dependencies = manifest.split("[dev-dependencies]").next().unwrap();
-        let names: Vec<_> =
-            dependencies.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| !name.is_empty()).collect();
+        let names: Vec<_> = dependencies
+            .lines()
+            .filter_map(|line| line.split(['.', ' ', '=']).next())
+            .filter(|name| !name.is_empty())
+            .collect();
         for name in forbidden {
             assert!(!names.contains(name), "{folder} depends on {name}");
         }
