@@ -171,13 +171,14 @@ pub fn write(
         .templates
         .find(name, locale, delivery.channel)
         .ok_or_else(|| Unwritable::Template(format!("there is no template `{name}`")))?;
-    // What is left of the life when the message was decided on, rounded down: the text never promises more than the policy keeps.
+    // What is left of the life when the message was decided on, rounded down, but for the seconds that sending again at once takes:
+    // 4:58 is 5 minutes, 4:30 is 4.
     let left = verification.expires_at.since(delivery.queued_at);
     let body = template
         .render(context! {
             application => on_one_line(&application.display_name),
             code => code.reveal(),
-            minutes => (left.as_secs() / 60).max(1),
+            minutes => ((left.as_secs() + 5) / 60).max(1),
             seconds => left.as_secs(),
             purpose => verification.purpose.as_str(),
         })

@@ -79,6 +79,7 @@ async fn bug_a10_every_writing_of_a_number_is_one_number() {
         "+255694230173;ext=5",
         "(+255) 694 230 173",
         "＋255694230173",
+        "++255694230173",
     ];
     let mut taken = 0;
     for (n, writing) in writings.iter().enumerate() {

@@ -18,10 +18,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// As in the `countersign` binary; both servers have it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A server under load: another process, pinned to the first core.
 struct Server {
     process: Child,

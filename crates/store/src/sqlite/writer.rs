@@ -19,9 +19,9 @@ const BATCH: usize = 256;
 
 /// A batch of this size shows that many are asking at once. Then the next one waits a little and gathers more: on a machine whose
 /// cores are all busy that halves the number of fsyncs, and nobody who asks alone ever waits.
-const BUSY: usize = 8;
+const BUSY: usize = 12;
 /// How long it gathers.
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(3);
 
 /// What is done in a transaction. It may be done again: each time as if for the first time.
 pub(super) type Work = Box<dyn FnMut(&Connection) -> rusqlite::Result<()> + Send>;
