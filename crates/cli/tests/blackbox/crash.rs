@@ -86,6 +86,12 @@ fn some(below: u64) -> u64 {
     std::collections::hash_map::RandomState::new().build_hasher().finish() % below
 }
 
+/// Of every verification of a number, as the store has it.
+async fn all_sends_to(door: &Door, number: &str) -> u64 {
+    let page = door.get(&format!("/v1/verifications?limit=100&to=%2B{}", &number[1..])).await.ok(200);
+    page["data"].as_array().unwrap().iter().map(|verification| verification["sends"].as_u64().unwrap()).sum()
+}
+
 const CAP: u64 = 30;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,7 +126,7 @@ async fn bug_h5_nothing_that_was_said_is_lost_when_the_process_is_killed() {
             if approved == 1 {
                 assert_eq!(shown["status"], "approved");
             }
-            let sends = shown["sends"].as_u64().unwrap();
+            let sends = all_sends_to(&house.door, number).await;
             assert!(sends >= told.sends[number] as u64, "round {round}: {} told, {sends} kept", told.sends[number]);
             assert!(sends <= 12, "the limit holds: {sends}");
             all_sends += told.sends[number];
@@ -136,9 +142,8 @@ async fn bug_h5_nothing_that_was_said_is_lost_when_the_process_is_killed() {
             }
         }
         // The limit goes on where it stood: what was sent before the crash is still counted.
-        for (number, verification) in &told.ids {
-            let shown = house.door.show(verification).await;
-            let sent = shown["sends"].as_u64().unwrap();
+        if let Some(number) = told.ids.keys().next() {
+            let sent = all_sends_to(&house.door, number).await;
             let mut more = 0;
             while more < 20 {
                 let body = json!({"to": number, "purpose": format!("more-{more}")});
@@ -150,10 +155,6 @@ async fn bug_h5_nothing_that_was_said_is_lost_when_the_process_is_killed() {
                 more += 1;
             }
             assert_eq!(sent + more, 12, "round {round}");
-            if number.ends_with('0') {
-                continue;
-            }
-            break;
         }
     }
     assert!(all_sends > 50 && all_wrong > 50, "there was a load: {all_sends} sends, {all_wrong} wrong guesses");
