@@ -117,8 +117,10 @@ async fn bug_h5_nothing_that_was_said_is_lost_when_the_process_is_killed() {
         let told = Arc::try_unwrap(told).ok().unwrap().into_inner().unwrap();
         for (number, verification) in &told.ids {
             let shown = house.door.show(verification).await;
-            let (wrong, approved) =
-                (told.wrong.get(verification).copied().unwrap_or(0), told.approved.get(verification).copied().unwrap_or(0));
+            let (wrong, approved) = (
+                told.wrong.get(verification).copied().unwrap_or(0),
+                told.approved.get(verification).copied().unwrap_or(0),
+            );
             let counted = CAP - shown["checks_left"].as_u64().unwrap();
             // At most the guesses whose answers were under way may be counted besides.
             assert!(counted >= wrong && counted <= wrong + 6, "round {round}: {wrong} told, {counted} counted");
@@ -213,7 +215,8 @@ async fn bug_a15_no_counter_is_kept_for_ever() {
         let made = house.cli("cleanup --older-than 0s --json").await;
         assert!(made.status.success(), "{made:?}");
         let store = rusqlite::Connection::open(house.dir.0.join("countersign.db")).unwrap();
-        let mut names = store.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE '%limit%'").unwrap();
+        let mut names =
+            store.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE '%limit%'").unwrap();
         let names: Vec<String> = names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
         assert!(!names.is_empty());
         names.iter().all(|name| {

@@ -59,6 +59,9 @@ async fn bug_d1_at_the_end_of_its_life_a_code_is_refused_by_every_door() {
     let body = json!({"phone": live[1].0, "otp": live[1].2, "verification_id": live[1].1});
     assert_eq!(house.door.simple("verify-otp", body).await.status, 400);
     assert_eq!(house.door.show(first).await["status"], "expired");
+    let expired = house.door.get("/v1/verifications?status=expired").await.ok(200);
+    assert!(expired["data"].as_array().unwrap().iter().any(|one| one["id"] == json!(first)), "{expired}");
+    assert_eq!(house.door.get("/v1/verifications?status=pending").await.ok(200)["data"], json!([]));
     house.door.post(&format!("/v1/verifications/{first}/resend"), json!({})).await.problem(409, "not_pending");
     house.door.post(&format!("/v1/verifications/{first}/cancel"), json!(null)).await.problem(409, "not_pending");
     // The next one is new, and the old code does not open it.

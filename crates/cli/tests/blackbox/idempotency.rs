@@ -76,7 +76,8 @@ async fn bug_g6_a_key_is_one_requests_of_one_application_and_survives_a_restart(
     }
     let wrong_twice = format!("{PATH}/{}/check", house.door.begin(&phone(6)).await);
     for _ in 0..3 {
-        let reply = house.door.post_with(&wrong_twice, &[("Idempotency-Key", "five")], json!({"code": "0000000"})).await;
+        let reply =
+            house.door.post_with(&wrong_twice, &[("Idempotency-Key", "five")], json!({"code": "0000000"})).await;
         assert_eq!(reply.ok(200)["verification"]["checks_left"], 4, "a repeated guess is one guess");
     }
 }
@@ -116,7 +117,10 @@ async fn bug_g6_a_repeat_after_a_crash_finds_the_same_verification() {
         let headers = [("Idempotency-Key", key.as_str()), ("Prefer", "wait=3")];
         let bytes = house.door.bytes_of("POST", PATH, &headers, &json!({"to": to}));
         let door = house.door.clone();
-        let lost = { let bytes = bytes.clone(); tokio::spawn(async move { door.try_raw(&bytes).await.is_ok() }) };
+        let lost = {
+            let bytes = bytes.clone();
+            tokio::spawn(async move { door.try_raw(&bytes).await.is_ok() })
+        };
         sink.wait(&to, 1).await;
         house.kill();
         assert!(!lost.await.unwrap());
@@ -125,7 +129,10 @@ async fn bug_g6_a_repeat_after_a_crash_finds_the_same_verification() {
         let again = house.door.raw(&bytes).await;
         let code = sink.code_of(&to).await;
         assert!(matches!(again.status, 200 | 201 | 409), "{}", again.text());
-        assert_eq!(house.door.get(&format!("{PATH}?to=%2B{}", &to[1..])).await.ok(200)["data"].as_array().unwrap().len(), 1);
+        assert_eq!(
+            house.door.get(&format!("{PATH}?to=%2B{}", &to[1..])).await.ok(200)["data"].as_array().unwrap().len(),
+            1
+        );
         assert!(sink.to(&to).iter().all(|message| message.code == code));
         assert_eq!(house.door.check_to(&to, &code).await.result(), "approved");
     }

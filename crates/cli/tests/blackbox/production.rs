@@ -39,7 +39,9 @@ async fn bug_f5_production_refuses_weak_set_ups() {
         assert!(said.contains("c.toml:"), "the line is named: {said}");
     }
     // The same by the environment.
-    let (code, _) = refused(Plan::defaults().server("listen = \"127.0.0.1:0\"").variable("COUNTERSIGN_SERVER__PRODUCTION", "true")).await;
+    let (code, _) =
+        refused(Plan::defaults().server("listen = \"127.0.0.1:0\"").variable("COUNTERSIGN_SERVER__PRODUCTION", "true"))
+            .await;
     assert_eq!(code, 2);
 }
 
@@ -54,7 +56,12 @@ async fn bug_f5_production_refuses_weak_keys() {
     let start = async || {
         let mut command = crate::house::binary(&plan, &house.dir.0);
         tokio::task::spawn_blocking(move || {
-            let mut child = command.arg("serve").stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+            let mut child = command
+                .arg("serve")
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
             let begun = std::time::Instant::now();
             while child.try_wait().unwrap().is_none() && begun.elapsed().as_secs() < 5 {
                 std::thread::sleep(std::time::Duration::from_millis(10));
@@ -103,13 +110,17 @@ async fn bug_f6_production_has_no_back_door() {
     }
     assert!(opened <= 1, "{opened}");
     let body = serde_json::json!({"to": phone(99), "custom_code": "123456"});
-    assert_eq!(house.door.post("/v1/verifications", body).await.problem(400, "invalid_request")["param"], "custom_code");
+    assert_eq!(
+        house.door.post("/v1/verifications", body).await.problem(400, "invalid_request")["param"],
+        "custom_code"
+    );
 }
 
 /// Test destinations have their codes outside production, and nobody else does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bug_f6_a_test_code_reaches_its_test_destination_alone() {
-    let (house, sink) = House::with_sink(open().and("[[test_destinations]]\nto = \"+15005550006\"\ncode = \"123456\"")).await;
+    let (house, sink) =
+        House::with_sink(open().and("[[test_destinations]]\nto = \"+15005550006\"\ncode = \"123456\"")).await;
     house.door.send("+15005550006").await;
     assert_eq!(house.door.check_to("+15005550006", "123456").await.result(), "approved");
     for n in 0..20 {

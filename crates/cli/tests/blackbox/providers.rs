@@ -29,7 +29,10 @@ fn faults() -> Vec<Fault> {
         fault(answer(400, "{\"error\":\"no\"}"), "failed"),
         fault(answer(401, "<html>"), "failed"),
         fault(answer(302, ""), "failed"),
-        fault(Act::Bytes(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"), "failed"),
+        fault(
+            Act::Bytes(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"),
+            "failed",
+        ),
         fault(Act::Hang, "unknown"),
         fault(Act::Slow(Duration::from_millis(1500), 200, "{}".into()), "unknown"),
         fault(Act::HangUp, "unknown"),

@@ -38,15 +38,19 @@ fn every_bug_of_the_table_has_its_test_or_its_reason() {
         let upper = id.to_uppercase();
         let row = README.lines().find(|line| line.starts_with(&format!("| {upper} |")));
         let row = row.unwrap_or_else(|| panic!("README.md has no row for {upper}"));
-        let named: Vec<_> =
-            row.split('`').filter_map(|word| word.strip_prefix("bug_")).map(|word| word.trim_end_matches('…')).collect();
+        let named: Vec<_> = row
+            .split('`')
+            .filter_map(|word| word.strip_prefix("bug_"))
+            .map(|word| word.trim_end_matches('…'))
+            .collect();
         let reason = row.contains("not here:");
         assert!(reason || !named.is_empty(), "{upper} names no test and no reason");
         for name in named {
             assert!(tests.iter().any(|test| test.starts_with(name)), "{upper}: there is no test bug_{name}");
         }
         // And the other way around: what bears the id is in the row.
-        let missing = tests.iter().filter(|test| test.starts_with(&format!("{id}_"))).find(|test| !row.contains(**test));
+        let missing =
+            tests.iter().filter(|test| test.starts_with(&format!("{id}_"))).find(|test| !row.contains(**test));
         assert_eq!(missing, None, "README.md, row {upper}");
     }
 }

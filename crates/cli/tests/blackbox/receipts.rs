@@ -51,7 +51,9 @@ async fn status(house: &House, verification: &str) -> Value {
 async fn bug_g11_reports_that_prove_nothing_change_nothing() {
     let plain = "[[providers]]\nname = \"plain\"\nuses = \"webhook\"\nurl = \"http://127.0.0.1:9/\"";
     let sink = Sink::start().await;
-    let second = format!("[[providers]]\nname = \"second\"\nuses = \"webhook\"\nurl = \"http://127.0.0.1:9/\"\nsecret = \"{OTHER}\"");
+    let second = format!(
+        "[[providers]]\nname = \"second\"\nuses = \"webhook\"\nurl = \"http://127.0.0.1:9/\"\nsecret = \"{OTHER}\""
+    );
     let house = House::start(open().provider("gateway", &sink).and(&second).and(plain)).await;
     let (verification, delivery) = delivered(&house, &sink, &phone(1), "accepted").await;
     let good = || Report::of(&delivery, "delivered");
@@ -84,7 +86,9 @@ async fn bug_g11_reports_that_prove_nothing_change_nothing() {
     assert_eq!(status(&house, &verification).await, "accepted");
     assert_eq!(house.door.ask("GET", "/v1/receipts/gateway?id=x&status=delivered", &[], b"").await.status, 401);
     // Signed nonsense is the provider's mistake, and never a 5xx.
-    for body in [json!(null), json!([]), json!({}), json!({"id": delivery}), json!({"id": delivery, "status": "teleported"})] {
+    for body in
+        [json!(null), json!([]), json!({}), json!({"id": delivery}), json!({"id": delivery, "status": "teleported"})]
+    {
         Report { body, ..good() }.send(&house).await.problem(400, "invalid_request");
     }
     assert_eq!(Report::of("never-heard-of", "delivered").send(&house).await.status, 204);
@@ -112,7 +116,8 @@ async fn bug_g11_late_repeated_and_out_of_order_reports_are_harmless() {
     // What was undelivered says why, and nothing else of what it was told.
     let (verification, delivery) = {
         sink.script([Act::Answer(200, "{\"id\":77}".into())]);
-        let reply = house.door.post_with("/v1/verifications", &[("Prefer", "wait=5")], json!({"to": phone(2)})).await.ok(201);
+        let reply =
+            house.door.post_with("/v1/verifications", &[("Prefer", "wait=5")], json!({"to": phone(2)})).await.ok(201);
         (id(&reply), reply["deliveries"][0]["id"].as_str().unwrap().to_owned())
     };
     let code = sink.code_of(&phone(2)).await;

@@ -51,8 +51,8 @@ async fn bug_g1_a_number_gets_so_many_messages_and_no_more() {
 async fn bug_g1_the_default_client_limit_bounds_who_asks_for_many_numbers() {
     let (house, sink) = House::with_sink(Plan::defaults()).await;
     let bodies = (0..60).map(|n| json!({"phone": phone(n)}).to_string());
-    let requests =
-        bodies.map(|body| request("POST", "/api/users/send-otp", &[("Content-Type", "application/json")], body.as_bytes()));
+    let requests = bodies
+        .map(|body| request("POST", "/api/users/send-otp", &[("Content-Type", "application/json")], body.as_bytes()));
     let replies = house.door.race(requests.collect()).await;
     assert_eq!(taken(&replies), 20);
     assert_eq!(sink.count(), 20);
@@ -214,7 +214,12 @@ async fn bug_g9_a_text_arrives_as_it_was_meant() {
     }
     assert_eq!((&message.json["application"], &message.json["locale"]), (&json!("default"), &json!("en")));
     // Nothing of a request can put a line into a header of a mail.
-    for to in ["a@example.com\r\nBcc: b@example.com", "a@example.com,b@example.com", "a@example.com b@example.com", "<a@example.com>"] {
+    for to in [
+        "a@example.com\r\nBcc: b@example.com",
+        "a@example.com,b@example.com",
+        "a@example.com b@example.com",
+        "<a@example.com>",
+    ] {
         house.door.post("/v1/verifications", json!({"to": to})).await.problem(422, "invalid_destination");
     }
     let body = json!({"to": phone(2), "locale": "en\r\nX: y"});
@@ -225,10 +230,31 @@ async fn bug_g9_a_text_arrives_as_it_was_meant() {
 async fn bug_g10_what_is_no_number_is_refused_and_what_is_sent_is_e164() {
     let (house, sink) = House::with_sink(open()).await;
     let holes = [
-        "foo12345678bar", "+", "+0", "+0694230173", "", " ", "12", "+255", "+2556942301731234567", "+1234567890123456",
-        "+15551234567,+15557654321", "+15551234567;+15557654321", "+15551234567 +15557654321", "+1-800-FLOWERS", "abc",
-        "+255694230173\r\nTo: +15551234567", "+255694230173\0", "+25569423017a", "+99999999999", "911",
-        "null", "[object Object]", "+255694230173 ext 5", "'; DROP TABLE x; --", "+٠٠٠٠٠٠٠٠٠٠",
+        "foo12345678bar",
+        "+",
+        "+0",
+        "+0694230173",
+        "",
+        " ",
+        "12",
+        "+255",
+        "+2556942301731234567",
+        "+1234567890123456",
+        "+15551234567,+15557654321",
+        "+15551234567;+15557654321",
+        "+15551234567 +15557654321",
+        "+1-800-FLOWERS",
+        "abc",
+        "+255694230173\r\nTo: +15551234567",
+        "+255694230173\0",
+        "+25569423017a",
+        "+99999999999",
+        "911",
+        "null",
+        "[object Object]",
+        "+255694230173 ext 5",
+        "'; DROP TABLE x; --",
+        "+٠٠٠٠٠٠٠٠٠٠",
     ];
     for hole in holes {
         let reply = house.door.post("/v1/verifications", json!({"to": hole})).await;
@@ -241,11 +267,23 @@ async fn bug_g10_what_is_no_number_is_refused_and_what_is_sent_is_e164() {
     // A fixed line is reached by voice and not by SMS; an address by mail alone.
     house.door.post("/v1/verifications", json!({"to": "+255222123456"})).await.problem(422, "invalid_destination");
     house.door.send_as(json!({"to": "+255222123456", "channel": "voice"})).await;
-    house.door.post("/v1/verifications", json!({"to": "a@example.com", "channel": "sms"})).await.problem(422, "invalid_destination");
-    house.door.post("/v1/verifications", json!({"to": phone(1), "channel": "email"})).await.problem(422, "invalid_destination");
+    house
+        .door
+        .post("/v1/verifications", json!({"to": "a@example.com", "channel": "sms"}))
+        .await
+        .problem(422, "invalid_destination");
+    house
+        .door
+        .post("/v1/verifications", json!({"to": phone(1), "channel": "email"}))
+        .await
+        .problem(422, "invalid_destination");
     let reply = house.door.simple("send-otp", json!({"phone": "a@example.com"})).await.ok(400);
     assert_eq!(reply["message"], "Invalid phone number format");
     for message in sink.messages() {
-        assert!(message.to.starts_with('+') && message.to[1..].bytes().all(|byte| byte.is_ascii_digit()), "{}", message.to);
+        assert!(
+            message.to.starts_with('+') && message.to[1..].bytes().all(|byte| byte.is_ascii_digit()),
+            "{}",
+            message.to
+        );
     }
 }

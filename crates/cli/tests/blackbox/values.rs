@@ -101,9 +101,32 @@ async fn bug_e3_a_number_in_json_is_its_digits_and_a_string_is_itself() {
 
 fn weird() -> Vec<String> {
     let mut values: Vec<_> = [
-        "null", "true", "false", "0", "123456", "1.5", "-1", "1e9", "[]", "[\"123456\"]", "{}", "{\"$ne\":null}", "\"\"",
-        "\" \"", "\"12 34\"", "\"１２３４５６\"", "\"١٢٣٤٥٦\"", "\"²²²²²²\"", "\"123456\\u0000\"", "\"\\u0000\"", "\"12345678901\"",
-        "\"123\"", "\"abcdef\"", "\"'; DROP TABLE verifications; --\"", "[[[[]]]]", "123456789012345678901234567890",
+        "null",
+        "true",
+        "false",
+        "0",
+        "123456",
+        "1.5",
+        "-1",
+        "1e9",
+        "[]",
+        "[\"123456\"]",
+        "{}",
+        "{\"$ne\":null}",
+        "\"\"",
+        "\" \"",
+        "\"12 34\"",
+        "\"１２３４５６\"",
+        "\"١٢٣٤٥٦\"",
+        "\"²²²²²²\"",
+        "\"123456\\u0000\"",
+        "\"\\u0000\"",
+        "\"12345678901\"",
+        "\"123\"",
+        "\"abcdef\"",
+        "\"'; DROP TABLE verifications; --\"",
+        "[[[[]]]]",
+        "123456789012345678901234567890",
     ]
     .iter()
     .map(|&text| text.to_owned())
@@ -217,7 +240,8 @@ async fn shapes_without_a_code(house: &House, to: &str, by_id: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bug_e4_no_field_of_any_call_makes_a_five_hundred() {
     let (house, sink) = House::with_sink(open()).await;
-    let fields = ["to", "channel", "purpose", "locale", "code_length", "ttl", "template", "custom_code", "client", "metadata"];
+    let fields =
+        ["to", "channel", "purpose", "locale", "code_length", "ttl", "template", "custom_code", "client", "metadata"];
     let mut accepted = 0;
     for field in fields {
         for value in weird() {
@@ -270,7 +294,8 @@ async fn bug_e6_lengths_are_four_to_ten_and_everything_else_is_refused_at_the_st
             assert_eq!(reply.problem(400, "invalid_request")["param"], "code_length");
         }
     }
-    for line in ["code_length = 3", "code_length = 11", "code_length = 300", "code_length = -1", "hardened_length = 11"] {
+    for line in ["code_length = 3", "code_length = 11", "code_length = 300", "code_length = -1", "hardened_length = 11"]
+    {
         let (code, said) = refused(open().and_policy(line)).await;
         let key = line.split(' ').next().unwrap();
         assert!(code == 2 && said.contains(&format!("policy.{key}")), "{line}: {code} {said}");

@@ -13,8 +13,20 @@ fn members(value: &Value) -> Vec<&str> {
 }
 
 const VERIFICATION: [&str; 14] = [
-    "channel", "checks_left", "code_length", "created_at", "deliveries", "expires_at", "id", "metadata", "purpose",
-    "resend_after", "sends", "sends_left", "status", "to",
+    "channel",
+    "checks_left",
+    "code_length",
+    "created_at",
+    "deliveries",
+    "expires_at",
+    "id",
+    "metadata",
+    "purpose",
+    "resend_after",
+    "sends",
+    "sends_left",
+    "status",
+    "to",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -30,8 +42,14 @@ async fn a_verification_is_the_object_of_the_contract() {
     assert_eq!(reply.header("content-type"), Some("application/json"));
     assert_eq!(reply.header("location"), Some(format!("/v1/verifications/{}", id(&sent)).as_str()));
     for (member, value) in [
-        ("status", json!("pending")), ("to", json!("+255694230173")), ("channel", json!("sms")), ("purpose", json!("login")),
-        ("code_length", json!(7)), ("sends", json!(1)), ("sends_left", json!(4)), ("checks_left", json!(5)),
+        ("status", json!("pending")),
+        ("to", json!("+255694230173")),
+        ("channel", json!("sms")),
+        ("purpose", json!("login")),
+        ("code_length", json!(7)),
+        ("sends", json!(1)),
+        ("sends_left", json!(4)),
+        ("checks_left", json!(5)),
         ("metadata", json!({"order": "77"})),
     ] {
         assert_eq!(sent[member], value, "{member}");
@@ -46,7 +64,10 @@ async fn a_verification_is_the_object_of_the_contract() {
     let again = house.door.post("/v1/verifications", json!({"to": "+255694230173"})).await;
     let body = again.ok(200);
     assert_eq!((again.header("location"), &body["id"], &body["sends"]), (None, &sent["id"], &json!(2)));
-    assert_eq!((&body["sends_left"], &body["code_length"], &body["metadata"]), (&json!(3), &json!(7), &sent["metadata"]));
+    assert_eq!(
+        (&body["sends_left"], &body["code_length"], &body["metadata"]),
+        (&json!(3), &json!(7), &sent["metadata"])
+    );
     assert_eq!(body["deliveries"].as_array().unwrap().len(), 2);
     // By its id, and as it is shown.
     let path = format!("/v1/verifications/{}", id(&sent));
@@ -128,8 +149,14 @@ async fn the_list_is_newest_first_and_can_be_filtered_and_paged() {
     assert_eq!(approved["data"][0]["to"], phone(7).as_str());
     assert_eq!(list("?status=canceled").await["data"], json!([]));
     for (query, param) in [
-        ("?limit=101", "limit"), ("?limit=0", "limit"), ("?limit=x", "limit"), ("?status=done", "status"),
-        ("?cursor=abc", "cursor"), ("?purpose=a%20b", "purpose"), ("?x=1", "x"), ("?limit=1&limit=2", "limit"),
+        ("?limit=101", "limit"),
+        ("?limit=0", "limit"),
+        ("?limit=x", "limit"),
+        ("?status=done", "status"),
+        ("?cursor=abc", "cursor"),
+        ("?purpose=a%20b", "purpose"),
+        ("?x=1", "x"),
+        ("?limit=1&limit=2", "limit"),
     ] {
         let problem = house.door.get(&format!("/v1/verifications{query}")).await.problem(400, "invalid_request");
         assert_eq!(problem["param"], param);

@@ -19,19 +19,29 @@ async fn probes_metrics_and_the_document_answer() {
         let metrics = house.door.ask("GET", "/metrics", &[], b"").await;
         assert!(metrics.header("content-type").unwrap().contains("text"));
         let text = metrics.text();
-        ["countersign_sends_total", "countersign_checks_total", "countersign_deliveries_total"].iter().all(|name| text.contains(name))
+        ["countersign_sends_total", "countersign_checks_total", "countersign_deliveries_total"]
+            .iter()
+            .all(|name| text.contains(name))
     };
     until("everything is counted", counted).await;
     let document = house.door.ask("GET", "/openapi.json", &[], b"").await.ok(200);
     assert!(document["openapi"].as_str().unwrap().starts_with("3."), "{}", document["openapi"]);
     let paths = document["paths"].as_object().unwrap();
     for (path, methods) in [
-        ("/v1/verifications", vec!["post", "get"]), ("/v1/verifications/{id}", vec!["get"]),
-        ("/v1/verifications/{id}/check", vec!["post"]), ("/v1/verifications/{id}/resend", vec!["post"]),
-        ("/v1/verifications/{id}/cancel", vec!["post"]), ("/v1/verifications/check", vec!["post"]),
-        ("/v1/receipts/{provider}", vec!["post", "get"]), ("/.well-known/jwks.json", vec!["get"]),
-        ("/healthz", vec!["get"]), ("/readyz", vec!["get"]), ("/metrics", vec!["get"]),
-        ("/api/users/send-otp/", vec!["post"]), ("/api/users/verify-otp/", vec!["post"]), ("/api/users/resend-otp/", vec!["post"]),
+        ("/v1/verifications", vec!["post", "get"]),
+        ("/v1/verifications/{id}", vec!["get"]),
+        ("/v1/verifications/{id}/check", vec!["post"]),
+        ("/v1/verifications/{id}/resend", vec!["post"]),
+        ("/v1/verifications/{id}/cancel", vec!["post"]),
+        ("/v1/verifications/check", vec!["post"]),
+        ("/v1/receipts/{provider}", vec!["post", "get"]),
+        ("/.well-known/jwks.json", vec!["get"]),
+        ("/healthz", vec!["get"]),
+        ("/readyz", vec!["get"]),
+        ("/metrics", vec!["get"]),
+        ("/api/users/send-otp/", vec!["post"]),
+        ("/api/users/verify-otp/", vec!["post"]),
+        ("/api/users/resend-otp/", vec!["post"]),
     ] {
         for method in methods {
             assert!(paths.get(path).is_some_and(|item| item.get(method).is_some()), "{method} {path}");
@@ -71,7 +81,10 @@ async fn without_a_provider_messages_are_in_the_inbox() {
         let code = code_in(message["text"].as_str().unwrap());
         assert_eq!(house.door.check_to(to, &code).await.result(), "approved", "{message}");
     }
-    assert_eq!((&page["messages"][0]["to"], &page["messages"][0]["channel"]), (&json!("jane@example.com"), &json!("email")));
+    assert_eq!(
+        (&page["messages"][0]["to"], &page["messages"][0]["channel"]),
+        (&json!("jane@example.com"), &json!("email"))
+    );
     let reply = house.door.ask("GET", "/inbox", &[], b"").await;
     assert!(reply.status == 200 && reply.header("content-type").unwrap().starts_with("text/html"));
     let policy = reply.header("content-security-policy").unwrap();
@@ -105,7 +118,11 @@ async fn mistakes_in_the_configuration_are_named_with_their_line() {
     let dir = crate::house::Dir::new();
     let secret = dir.0.join("secret");
     std::fs::write(&secret, format!("{}\n", crate::house::WHSEC)).unwrap();
-    let row = format!("[[providers]]\nname = \"g\"\nuses = \"webhook\"\nurl = \"{}\"\nsecret_file = \"{}\"", sink.url(), secret.display());
+    let row = format!(
+        "[[providers]]\nname = \"g\"\nuses = \"webhook\"\nurl = \"{}\"\nsecret_file = \"{}\"",
+        sink.url(),
+        secret.display()
+    );
     let house = House::start(open().and(&row).variable("COUNTERSIGN_POLICY__CODE_LENGTH", "9")).await;
     assert_eq!(house.door.send(&phone(1)).await["code_length"], 9);
     assert!(sink.wait(&phone(1), 1).await[0].signed);

@@ -12,20 +12,38 @@ async fn every_field_out_of_range_is_named() {
     let to = phone(1);
     let many: serde_json::Map<_, _> = (0..11).map(|n| (n.to_string(), json!("x"))).collect();
     for (param, value) in [
-        ("purpose", json!("")), ("purpose", json!("a".repeat(33))), ("purpose", json!("ünï")), ("purpose", json!(5)),
-        ("locale", json!("not a tag")), ("locale", json!("")), ("code_length", json!(3)), ("code_length", json!(11)),
-        ("code_length", json!("6")), ("ttl", json!(29)), ("ttl", json!(86_401)), ("template", json!("none")),
-        ("custom_code", json!("123456")), ("custom_code", json!("12")), ("client", json!("x")), ("metadata", json!([])),
-        ("metadata", json!({"a": 1})), ("metadata", json!({"a": "x".repeat(129)})), ("metadata", Value::Object(many)),
-        ("unknown", json!(1)), ("To", json!("+1")),
+        ("purpose", json!("")),
+        ("purpose", json!("a".repeat(33))),
+        ("purpose", json!("ünï")),
+        ("purpose", json!(5)),
+        ("locale", json!("not a tag")),
+        ("locale", json!("")),
+        ("code_length", json!(3)),
+        ("code_length", json!(11)),
+        ("code_length", json!("6")),
+        ("ttl", json!(29)),
+        ("ttl", json!(86_401)),
+        ("template", json!("none")),
+        ("custom_code", json!("123456")),
+        ("custom_code", json!("12")),
+        ("client", json!("x")),
+        ("metadata", json!([])),
+        ("metadata", json!({"a": 1})),
+        ("metadata", json!({"a": "x".repeat(129)})),
+        ("metadata", Value::Object(many)),
+        ("unknown", json!(1)),
+        ("To", json!("+1")),
     ] {
         let body = json!({"to": to, param: value});
         let problem = house.door.post("/v1/verifications", body).await.problem(400, "invalid_request");
         assert_eq!(problem["param"], param, "{problem}");
     }
     for (client, param) in [
-        (json!({"ip": "nowhere"}), "client.ip"), (json!({"ip": 1}), "client.ip"), (json!({"port": 1}), "client.port"),
-        (json!({"user_agent": []}), "client.user_agent"), (json!({"device_id": false}), "client.device_id"),
+        (json!({"ip": "nowhere"}), "client.ip"),
+        (json!({"ip": 1}), "client.ip"),
+        (json!({"port": 1}), "client.port"),
+        (json!({"user_agent": []}), "client.user_agent"),
+        (json!({"device_id": false}), "client.device_id"),
     ] {
         let body = json!({"to": to, "client": client});
         assert_eq!(house.door.post("/v1/verifications", body).await.problem(400, "invalid_request")["param"], param);
@@ -41,7 +59,8 @@ async fn every_field_out_of_range_is_named() {
         house.door.post("/v1/verifications", body).await.problem(422, "unsupported_channel");
     }
     // The edges of the ranges are inside.
-    let metadata: serde_json::Map<_, _> = (0..10).map(|n| (format!("{n}{}", "k".repeat(127)), json!("é".repeat(128)))).collect();
+    let metadata: serde_json::Map<_, _> =
+        (0..10).map(|n| (format!("{n}{}", "k".repeat(127)), json!("é".repeat(128)))).collect();
     let body = json!({"to": to, "purpose": "a".repeat(32), "ttl": 86_400, "code_length": 10, "metadata": metadata, "locale": "pt-BR"});
     house.door.post("/v1/verifications", body).await.ok(201);
     house.door.post("/v1/verifications", json!({"to": phone(2), "ttl": 30, "code_length": 4})).await.ok(201);
@@ -52,8 +71,10 @@ async fn every_field_out_of_range_is_named() {
 async fn every_other_problem_has_its_status_and_code() {
     let rows = [limit("application", "sends", 6, "1h"), limit("client", "sends", 1, "1h")];
     let routes = "[[routes]]\nchannel = \"sms\"\ncountries = [\"TZ\"]\nproviders = [\"gateway\"]";
-    let plan = open().and_policy("max_sends = 2\nmax_guesses_per_day = 2\nallowed_countries = [\"TZ\", \"KE\"]").and(routes);
-    let plan = plan.policy("resend_after = \"0s\"\nmax_sends = 2\nmax_guesses_per_day = 2\nallowed_countries = [\"TZ\", \"KE\"]");
+    let plan =
+        open().and_policy("max_sends = 2\nmax_guesses_per_day = 2\nallowed_countries = [\"TZ\", \"KE\"]").and(routes);
+    let plan = plan
+        .policy("resend_after = \"0s\"\nmax_sends = 2\nmax_guesses_per_day = 2\nallowed_countries = [\"TZ\", \"KE\"]");
     let (house, sink) = House::with_sink(plan.limits(&rows).delivery("retries = 0")).await;
     let post = async |body: Value| house.door.post("/v1/verifications", body).await;
     post(json!({"to": "12"})).await.problem(422, "invalid_destination");
@@ -94,12 +115,18 @@ async fn keys_are_asked_for_before_anything_else() {
     let (house, _sink) = House::with_sink(open()).await;
     let id = house.door.begin(&phone(1)).await;
     for (method, path) in [
-        ("POST", "/v1/verifications".to_owned()), ("GET", "/v1/verifications".into()), ("POST", "/v1/verifications/check".into()),
-        ("GET", format!("/v1/verifications/{id}")), ("GET", "/v1/verifications/nonsense".into()),
-        ("POST", format!("/v1/verifications/{id}/check")), ("POST", format!("/v1/verifications/{id}/resend")),
+        ("POST", "/v1/verifications".to_owned()),
+        ("GET", "/v1/verifications".into()),
+        ("POST", "/v1/verifications/check".into()),
+        ("GET", format!("/v1/verifications/{id}")),
+        ("GET", "/v1/verifications/nonsense".into()),
+        ("POST", format!("/v1/verifications/{id}/check")),
+        ("POST", format!("/v1/verifications/{id}/resend")),
         ("POST", format!("/v1/verifications/{id}/cancel")),
     ] {
-        for authorization in ["", "Bearer ", "Bearer x", "Basic Y3M6eA==", "bearer cs_00", &format!("Token {}", house.door.key())] {
+        for authorization in
+            ["", "Bearer ", "Bearer x", "Basic Y3M6eA==", "bearer cs_00", &format!("Token {}", house.door.key())]
+        {
             let headers = if authorization.is_empty() { vec![] } else { vec![("Authorization", authorization)] };
             let body: &[u8] = if method == "POST" { b"{not json" } else { b"" };
             let reply = house.door.ask(method, &path, &headers, body).await;

@@ -24,14 +24,20 @@ async fn form(house: &House, call: &str, body: &str) -> Reply {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_sentence_of_the_simple_dialect_is_as_written() {
-    let (house, sink) = House::with_sink(open().policy("resend_after = \"0s\"\nmax_sends = 3").delivery("retries = 0")).await;
+    let (house, sink) =
+        House::with_sink(open().policy("resend_after = \"0s\"\nmax_sends = 3").delivery("retries = 0")).await;
     for call in ["send-otp", "resend-otp", "verify-otp"] {
         let verify = call == "verify-otp";
         for body in [json!({}), json!({"phone": ""}), json!({"phone": null}), json!({"otp": "123456"})] {
             no(&house.door.simple(call, body).await, 400, "Phone number is required", verify);
         }
         for bad in [json!("abc"), json!("12"), json!(true), json!([]), json!("a@example.com")] {
-            no(&house.door.simple(call, json!({"phone": bad, "otp": "123456"})).await, 400, "Invalid phone number format", verify);
+            no(
+                &house.door.simple(call, json!({"phone": bad, "otp": "123456"})).await,
+                400,
+                "Invalid phone number format",
+                verify,
+            );
         }
         let typed = json!({"phone": phone(1), "otp": "123456", "verification_type": "no spaces here"});
         no(&house.door.simple(call, typed).await, 400, "Invalid request body", verify);
@@ -85,7 +91,12 @@ async fn every_sentence_of_the_simple_dialect_is_as_written() {
         let reply = house.door.simple(call, json!({"phone": phone(2)})).await;
         no(&reply, 502, "Failed to send OTP. Please try again.", false);
     }
-    no(&house.door.simple("send-otp", json!({"phone": "+255222123456"})).await, 403, "This phone number cannot be used.", false);
+    no(
+        &house.door.simple("send-otp", json!({"phone": "+255222123456"})).await,
+        403,
+        "This phone number cannot be used.",
+        false,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,7 +136,9 @@ async fn the_cookie_is_http_only_same_site_and_holds_the_id_alone() {
 
 async fn from(house: &House, method: &str, origin: &str) -> Reply {
     let headers = [
-        ("Origin", origin), ("Content-Type", "application/json"), ("Access-Control-Request-Method", "POST"),
+        ("Origin", origin),
+        ("Content-Type", "application/json"),
+        ("Access-Control-Request-Method", "POST"),
         ("Access-Control-Request-Headers", "content-type"),
     ];
     let body = json!({"phone": phone(1)}).to_string();
@@ -146,7 +159,9 @@ async fn pages_of_listed_origins_may_call_and_no_others() {
     assert_eq!((reply.status, reply.header("access-control-allow-origin")), (200, Some("https://app.example.com")));
     assert_eq!(reply.header("access-control-allow-credentials"), Some("true"));
     assert!(reply.header("vary").unwrap().to_ascii_lowercase().contains("origin"));
-    for origin in ["https://evil.example", "null", "https://app.example.com.evil.example", "http://app.example.com", "file://"] {
+    for origin in
+        ["https://evil.example", "null", "https://app.example.com.evil.example", "http://app.example.com", "file://"]
+    {
         for method in ["OPTIONS", "POST"] {
             let reply = from(&house, method, origin).await;
             assert_eq!((reply.status, reply.header("access-control-allow-origin")), (403, None), "{method} {origin}");
@@ -167,11 +182,13 @@ async fn pages_of_listed_origins_may_call_and_no_others() {
 async fn the_dialect_can_be_moved_and_switched_off() {
     let (house, _sink) = House::with_sink(open().simple("enabled = false")).await;
     for call in ["send-otp/", "verify-otp", "resend-otp/"] {
-        let reply = house.door.ask("POST", &format!("/api/users/{call}"), &[("Content-Type", "application/json")], b"{}").await;
+        let reply =
+            house.door.ask("POST", &format!("/api/users/{call}"), &[("Content-Type", "application/json")], b"{}").await;
         reply.problem(404, "not_found");
     }
     let plan: Plan = open().simple("prefix = \"/auth/v2\"\napplication = \"shop\"");
-    let (house, sink) = House::with_sink(plan.and("[[applications]]\nname = \"default\"\n[[applications]]\nname = \"shop\"")).await;
+    let (house, sink) =
+        House::with_sink(plan.and("[[applications]]\nname = \"default\"\n[[applications]]\nname = \"shop\"")).await;
     let headers = [("Content-Type", "application/json")];
     let body = json!({"phone": phone(1)}).to_string();
     let reply = house.door.ask("POST", "/auth/v2/send-otp/", &headers, body.as_bytes()).await;

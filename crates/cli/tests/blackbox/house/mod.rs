@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub mod browser;
 pub mod http;
 pub mod jwt;
 pub mod plan;
@@ -42,7 +43,13 @@ impl Dir {
 
 impl Drop for Dir {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        // A browser that was just ended may still be writing.
+        for _ in 0..40 {
+            match std::fs::remove_dir_all(&self.0) {
+                Ok(()) => break,
+                Err(_) => std::thread::sleep(Duration::from_millis(25)),
+            }
+        }
     }
 }
 

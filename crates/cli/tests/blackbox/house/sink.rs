@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -41,7 +41,6 @@ pub struct Message {
     pub code: String,
     pub json: Value,
     pub signed: bool,
-    pub at: Instant,
 }
 
 type Hook = Arc<dyn Fn(Message) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
@@ -164,16 +163,16 @@ async fn serve(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
         let signature = sign(WHSEC, &field("webhook-id"), &field("webhook-timestamp"), &body);
         let message = message(&body, field("webhook-signature") == signature && !field("webhook-id").is_empty());
         let told = message.clone();
+        // What is done with it is settled before anybody can see it: a script is for messages that come after it.
+        let scripted = state.script.lock().unwrap().pop_front();
+        let act = scripted.or_else(|| state.habit.lock().unwrap().clone());
+        let act = act.unwrap_or(Act::Answer(200, format!("{{\"id\":\"gw-{}\"}}", told.id)));
         state.messages.lock().unwrap().push(message);
         state.arrived.notify_waiters();
         let hook = state.hook.lock().unwrap().clone();
         if let Some(hook) = hook {
             hook(told.clone()).await;
         }
-        let scripted = state.script.lock().unwrap().pop_front();
-        let act = scripted.or_else(|| state.habit.lock().unwrap().clone());
-        // An echo of the whole message, code and all: no gateway should, and many do.
-        let act = act.unwrap_or(Act::Answer(200, format!("{{\"id\":\"gw-{}\"}}", told.id)));
         let (status, body) = match act {
             Act::Answer(status, body) => (status, body),
             Act::Slow(pause, status, body) => {
@@ -190,6 +189,7 @@ async fn serve(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
                 return Ok(());
             }
         };
+        // The whole message, code and all: no gateway should repeat it, and many do.
         let body = body.replace("{ECHO}", &told.text);
         let answer = format!("HTTP/1.1 {status} Said\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         stream.write_all(answer.as_bytes()).await?;
@@ -201,16 +201,7 @@ fn message(body: &[u8], signed: bool) -> Message {
     let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
     let whole = text("text");
     let code = code_in(&whole);
-    Message {
-        id: text("id"),
-        to: text("to"),
-        channel: text("channel"),
-        text: whole,
-        code,
-        json,
-        signed,
-        at: Instant::now(),
-    }
+    Message { id: text("id"), to: text("to"), channel: text("channel"), text: whole, code, json, signed }
 }
 
 /// The first run of 4 to 10 digits.
