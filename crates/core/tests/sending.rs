@@ -303,7 +303,7 @@ fn a_destination_is_refused_for_what_its_plan_says() {
         ("+447400123456", Some(NumberType::Mobile), Whatsapp, None),
         ("+12015550123", Some(NumberType::FixedLineOrMobile), Sms, None),
         ("+442079460000", Some(NumberType::FixedLine), Sms, unreachable.clone()),
-        ("+442079460000", Some(NumberType::FixedLine), Whatsapp, unreachable.clone()),
+        ("+442079460000", Some(NumberType::FixedLine), Whatsapp, None),
         ("+442079460000", Some(NumberType::FixedLine), Voice, None),
         ("+448001234567", Some(NumberType::TollFree), Sms, blocked.clone()),
         ("+448001234567", Some(NumberType::TollFree), Voice, blocked.clone()),
