@@ -5,6 +5,7 @@
 //! on one core, the load and the sink on another, over 64 connections. Ratios are what counts: machines differ.
 //!
 //! `cargo bench -p countersign-server --bench load -- [--seconds 5] [--rounds 3] [--live 1000,1000000] [--floor 0.4]`
+//! `COUNTERSIGN_BENCH_MEMORY=1` gives ours a store in memory, to see what the disk costs.
 //! With `--floor` it fails if ours reaches less of the bare server's cycles. `--profile` runs ours alone for long, for a profiler.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a benchmark")]
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use countersign::core::code::{Key, KeyRing};
 use countersign::core::id::ApplicationName;
 use countersign::core::policy::Application;
-use countersign::{SendRequest, Verifier};
+use countersign::{MemoryStore, SendRequest, Store, Verifier};
 use countersign_providers::{ProviderConfig, build};
 use countersign_server::metrics::Metrics;
 use countersign_server::service::Service;
@@ -35,7 +35,11 @@ async fn serve() {
     let gateway = ProviderConfig::new("gateway", "webhook")
         .with("url", sink)
         .with("secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-    let store = Arc::new(SqliteStore::open(&folder.join("load.db"), Options::default()).unwrap());
+    let store: Arc<dyn Store> = if std::env::var_os("COUNTERSIGN_BENCH_MEMORY").is_some() {
+        Arc::new(MemoryStore::default())
+    } else {
+        Arc::new(SqliteStore::open(&folder.join("load.db"), Options::default()).unwrap())
+    };
     let keys = || KeyRing::new("k1", Key::from_bytes([1; 32]));
     fill(&store, keys(), live).await;
     let verifier = Verifier::builder()
@@ -66,7 +70,7 @@ async fn serve() {
 }
 
 /// Live verifications of other numbers than the load uses, scattered over the plan.
-async fn fill(store: &Arc<SqliteStore>, keys: KeyRing, live: u64) {
+async fn fill(store: &Arc<dyn Store>, keys: KeyRing, live: u64) {
     let mut application = Application::new(ApplicationName::default(), "nobody");
     application.policy.ttl = Duration::from_secs(24 * 60 * 60);
     let phone: Arc<dyn countersign::Sender> = Arc::new(Silent);
