@@ -1,8 +1,16 @@
 //! The promises that every store is held to, as a suite: `store_contract!` makes one test of each.
 //!
-//! ```ignore
-//! async fn open() -> std::sync::Arc<dyn countersign::Store> { /* a new, empty store */ }
+//! ```
+//! use std::sync::Arc;
+//! use countersign::{MemoryStore, Store};
+//!
+//! /// A new, empty store.
+//! async fn open() -> Arc<dyn Store> {
+//!     Arc::new(MemoryStore::default())
+//! }
+//!
 //! countersign::store_contract!(open);
+//! # fn main() {}
 //! ```
 //! A promise is a function that takes a new, empty store and panics if it is broken. What can be promised of a decision is tested
 //! through a [`Verifier`], concurrency included: that is how stores are used.

@@ -32,6 +32,21 @@ use writer::Writer;
 const OLDEST_SQLITE: i32 = 3_051_003;
 
 /// A store in one SQLite file.
+///
+/// ```
+/// use std::sync::Arc;
+/// use countersign::{RecordingSender, Verifier};
+/// use countersign_store::sqlite::{Options, SqliteStore};
+///
+/// # let folder = std::env::temp_dir().join(format!("countersign-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// let store = SqliteStore::open(&folder.join("countersign.db"), Options::default())?;
+/// let phone = Arc::new(RecordingSender::new("phone"));
+/// let verifier = Verifier::builder().store(Arc::new(store)).sender(phone).build()?;
+/// # drop(verifier);
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct SqliteStore {
     writer: Writer,
     readers: Arc<Readers>,
