@@ -20,7 +20,7 @@ use countersign_core::outcome::Outcome;
 use countersign_core::policy::Application;
 use countersign_core::send::{Begin, Send, What};
 use countersign_core::time::Timestamp;
-use countersign_core::verification::{Delivery, Verification};
+use countersign_core::verification::{By, Delivery, Verification};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
@@ -60,6 +60,7 @@ impl World {
             application: Arc::clone(&self.application),
             keys: Arc::clone(&self.keys),
             against: Against::Id(verification.id),
+            by: By::Id,
             code,
             client: Some("192.0.2.1".to_owned()),
             now: NOW,

@@ -1,12 +1,13 @@
 //! A code is checked: count the attempt, compare in constant time, consume.
 //!
 //! Who holds the unguessable id and who only knows the destination are counted apart, in the verification and over the day, so
-//! that a stranger who hammers a number cannot lock its owner out.
+//! that a stranger who hammers a number cannot lock its owner out. Over the day there is a third count, of who holds the id of a
+//! verification that was begun without a key: a stranger can begin as many of those as the send limits allow.
 //!
-//! The odds. `max_guesses_per_day` wrong guesses for each of the two bound what guessing at one destination can win in a day. The
+//! The odds. `max_guesses_per_day` wrong guesses for each of the three bound what guessing at one destination can win in a day. The
 //! first few meet a code of `code_length` digits: up to `hardened_after` - 1, and those that the verification pending at that time
-//! still bears; the rest meet longer ones. [`daily_odds`] is that bound: with the defaults and one purpose 19/10^6 + 81/10^8 =
-//! 1.98e-5 a day, where a service without a budget over the day stands at 7.2e-4.
+//! still bears; the rest meet longer ones. [`daily_odds`] is that bound: with the defaults and one purpose 19/10^6 + 131/10^8 =
+//! 2.03e-5 a day, where a service without a budget over the day stands at 7.2e-4.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::policy::{Application, Policy};
 use crate::refusal::{Limit, Refusal};
 use crate::send::{charge, event, limit_keys};
 use crate::time::Timestamp;
-use crate::verification::{By, Delivery, GuessLog, Status, Verification};
+use crate::verification::{Budget, By, Delivery, GuessLog, Status, Verification};
 
 /// Offers a code.
 pub struct Check {
@@ -30,6 +31,8 @@ pub struct Check {
     pub keys: Arc<KeyRing>,
     /// Against what.
     pub against: Against,
+    /// As whose guess it counts: [`By::Id`] by who holds the id, or whom the door knows as well as that.
+    pub by: By,
     /// The candidate.
     pub code: Code,
     /// The end user's address, for the limits that count it.
@@ -141,8 +144,8 @@ impl Decision for Check {
         };
         let settled = self.settled(snapshot.verification.as_ref());
         let mut refusals = Vec::new();
-        if let Settled::Open(_) = settled {
-            refusals.extend(self.budget(&snapshot.guesses));
+        if let Settled::Open(found) = settled {
+            refusals.extend(self.budget(found, &snapshot.guesses));
         }
         let charged = charge(&self.application, to, self.client.as_deref(), Of::Checks, &snapshot.limits, self.now);
         let charged = charged.unwrap_or_else(|limits| {
@@ -161,7 +164,7 @@ impl Decision for Check {
         }
         changes.limits = charged;
         // An answer about a destination must cost the same whether or not anything is pending there.
-        changes.decoy = changes.verification.is_none() && self.by() == By::Destination;
+        changes.decoy = changes.verification.is_none() && matches!(self.against, Against::Destination { .. });
         (changes, answer)
     }
 }
@@ -173,13 +176,6 @@ enum Settled<'a> {
 }
 
 impl Check {
-    const fn by(&self) -> By {
-        match self.against {
-            Against::Id(_) => By::Id,
-            Against::Destination { .. } => By::Destination,
-        }
-    }
-
     fn destination<'a>(&'a self, verification: Option<&'a Verification>) -> Option<&'a Destination> {
         match &self.against {
             Against::Id(_) => verification.map(|found| &found.to),
@@ -190,7 +186,7 @@ impl Check {
     /// The answers that need no comparison, in their order: how it ended, then whose guesses are used up.
     fn settled<'a>(&self, verification: Option<&'a Verification>) -> Settled<'a> {
         let Some(found) = verification else { return Settled::Over(CheckResult::NotFound) };
-        let over = match (found.status_at(self.now), self.by()) {
+        let over = match (found.status_at(self.now), self.by) {
             (Status::Pending, By::Destination) if found.wrong_by_destination >= found.max_checks => {
                 CheckResult::MaxAttemptsReached
             }
@@ -213,9 +209,9 @@ impl Check {
     }
 
     /// The day's budget, which outlives resends, new verifications and expiry.
-    fn budget(&self, guesses: &GuessLog) -> Option<Refusal> {
+    fn budget(&self, found: &Verification, guesses: &GuessLog) -> Option<Refusal> {
         let quota = self.application.policy.max_guesses_per_day;
-        let retry_after = guesses.wait(self.by(), quota, self.now)?;
+        let retry_after = guesses.wait(found.budget(self.by), quota, self.now)?;
         Some(Refusal::RateLimited { limit: Limit::Checks, quota, window: GuessLog::WINDOW, retry_after })
     }
 
@@ -239,7 +235,7 @@ impl Check {
     }
 
     fn count(&self, next: &mut Verification, changes: &mut Changes, snapshot: &Snapshot) {
-        match self.by() {
+        match self.by {
             By::Id => next.wrong_by_id += 1,
             By::Destination => next.wrong_by_destination += 1,
         }
@@ -248,7 +244,7 @@ impl Check {
             changes.events.push(event(EventKind::VerificationMaxAttemptsReached, next, self.now));
         }
         let key = GuessKey::new(&self.application.name, &next.to);
-        changes.guesses = Some((key, snapshot.guesses.with(self.by(), self.now)));
+        changes.guesses = Some((key, snapshot.guesses.with(next.budget(self.by), self.now)));
     }
 
     /// The work of a comparison where there is nothing to compare with, so that its absence does not show.
@@ -266,13 +262,13 @@ impl Check {
     }
 }
 
-/// An upper bound of the chance that somebody who guesses all day at one destination, with its id and without, hits once.
+/// An upper bound of the chance that somebody who guesses all day at one destination, with every kind of id and without, hits once.
 ///
 /// `at_once` is how many verifications of the destination can be pending together: the number of purposes, or what the send limits
 /// allow within one life. Each that began before the hardening still bears its own guesses, from both counts, at the shorter length.
 #[must_use]
 pub fn daily_odds(policy: &Policy, at_once: u32) -> f64 {
-    let guesses = policy.max_guesses_per_day.saturating_mul(2);
+    let guesses = policy.max_guesses_per_day.saturating_mul(Budget::ALL.len() as u32);
     let borne = policy.max_checks.saturating_mul(2).saturating_mul(at_once);
     let soft = guesses.min(policy.hardened_after.saturating_sub(1).saturating_add(borne));
     let hardened = policy.hardened_length.max(policy.code_length);

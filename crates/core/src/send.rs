@@ -65,6 +65,8 @@ pub struct Begin {
     pub custom_code: Option<Code>,
     /// The application's own notes.
     pub metadata: BTreeMap<String, String>,
+    /// Whether whoever asks has no key, and so will hold its id without being known.
+    pub keyless: bool,
 }
 
 impl Begin {
@@ -80,6 +82,7 @@ impl Begin {
             template: None,
             custom_code: None,
             metadata: BTreeMap::new(),
+            keyless: false,
         }
     }
 }
@@ -239,6 +242,7 @@ impl Send {
             application: self.application.name.clone(),
             to: begin.to.clone(),
             purpose: begin.purpose.clone(),
+            keyless: begin.keyless,
             channel,
             status: Status::Pending,
             created_at: self.now,

@@ -34,6 +34,8 @@ pub struct Verification {
     pub to: Destination,
     /// What for.
     pub purpose: Purpose,
+    /// Whether it was begun by somebody without a key, who then holds its id. Guesses at it have a budget of their own.
+    pub keyless: bool,
     /// The channel of the latest send.
     pub channel: Channel,
     /// As last written; [`Verification::status_at`] knows about time.
@@ -255,6 +257,8 @@ impl DeliveryStatus {
 pub struct GuessLog {
     /// By who held the verification's id.
     pub by_id: Vec<Timestamp>,
+    /// By who held the id of a verification that was begun without a key: anybody can have one.
+    pub by_keyless: Vec<Timestamp>,
     /// By who only knew the destination.
     pub by_destination: Vec<Timestamp>,
 }
@@ -268,26 +272,55 @@ pub enum By {
     Destination,
 }
 
+/// Whose budget of the day a guess is counted in. Whoever begins verifications of a number without a key holds their ids, and must
+/// not use up the budget of who holds one that an application began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Budget {
+    /// Of who holds the id.
+    Id,
+    /// Of who holds the id of a verification begun without a key.
+    Keyless,
+    /// Of who only knows the destination.
+    Destination,
+}
+
+impl Verification {
+    /// Whose budget a guess at this verification is counted in.
+    #[must_use]
+    pub const fn budget(&self, by: By) -> Budget {
+        match by {
+            By::Id if self.keyless => Budget::Keyless,
+            By::Id => Budget::Id,
+            By::Destination => Budget::Destination,
+        }
+    }
+}
+
+impl Budget {
+    /// Every budget.
+    pub const ALL: [Self; 3] = [Self::Id, Self::Keyless, Self::Destination];
+}
+
 impl GuessLog {
     /// How far back it counts.
     pub const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// Wrong guesses by one of the two in the 24 h up to `now`.
+    /// Wrong guesses counted in one budget in the 24 h up to `now`.
     #[must_use]
-    pub fn count(&self, by: By, now: Timestamp) -> u32 {
-        u32::try_from(self.of(by).iter().filter(|at| is_recent(**at, now)).count()).unwrap_or(u32::MAX)
+    pub fn count(&self, budget: Budget, now: Timestamp) -> u32 {
+        u32::try_from(self.of(budget).iter().filter(|at| is_recent(**at, now)).count()).unwrap_or(u32::MAX)
     }
 
-    /// Wrong guesses by both together in the 24 h up to `now`.
+    /// Wrong guesses of all together in the 24 h up to `now`.
     #[must_use]
     pub fn total(&self, now: Timestamp) -> u32 {
-        self.count(By::Id, now).saturating_add(self.count(By::Destination, now))
+        Budget::ALL.into_iter().fold(0, |sum, budget| sum.saturating_add(self.count(budget, now)))
     }
 
-    /// How long until one of the two has a guess again, if `allowed` in 24 h are used up; `None` if not.
+    /// How long until a budget has a guess again, if `allowed` in 24 h are used up; `None` if not.
     #[must_use]
-    pub fn wait(&self, by: By, allowed: u32, now: Timestamp) -> Option<Duration> {
-        let mut recent: Vec<_> = self.of(by).iter().copied().filter(|at| is_recent(*at, now)).collect();
+    pub fn wait(&self, budget: Budget, allowed: u32, now: Timestamp) -> Option<Duration> {
+        let mut recent: Vec<_> = self.of(budget).iter().copied().filter(|at| is_recent(*at, now)).collect();
         recent.sort_unstable();
         let blocking = recent.len().checked_sub(allowed.max(1) as usize)?;
         // The budget opens when the oldest of those that fill it leaves the window. A guess "in the future" was made by a wrong clock.
@@ -296,12 +329,17 @@ impl GuessLog {
 
     /// The log with one more wrong guess, and without what no rule asks about any more.
     #[must_use]
-    pub fn with(&self, by: By, now: Timestamp) -> Self {
+    pub fn with(&self, budget: Budget, now: Timestamp) -> Self {
         let keep = |log: &[Timestamp]| log.iter().map(|at| (*at).min(now)).filter(|at| is_recent(*at, now)).collect();
-        let mut next = Self { by_id: keep(&self.by_id), by_destination: keep(&self.by_destination) };
-        match by {
-            By::Id => next.by_id.push(now),
-            By::Destination => next.by_destination.push(now),
+        let mut next = Self {
+            by_id: keep(&self.by_id),
+            by_keyless: keep(&self.by_keyless),
+            by_destination: keep(&self.by_destination),
+        };
+        match budget {
+            Budget::Id => next.by_id.push(now),
+            Budget::Keyless => next.by_keyless.push(now),
+            Budget::Destination => next.by_destination.push(now),
         }
         next
     }
@@ -309,13 +347,15 @@ impl GuessLog {
     /// When nothing in it counts any more and it may be forgotten.
     #[must_use]
     pub fn forgettable_at(&self) -> Timestamp {
-        self.by_id.iter().chain(&self.by_destination).max().map_or(Timestamp::EPOCH, |last| *last + Self::WINDOW)
+        let last = Budget::ALL.into_iter().filter_map(|budget| self.of(budget).iter().max()).max();
+        last.map_or(Timestamp::EPOCH, |last| *last + Self::WINDOW)
     }
 
-    fn of(&self, by: By) -> &[Timestamp] {
-        match by {
-            By::Id => &self.by_id,
-            By::Destination => &self.by_destination,
+    fn of(&self, budget: Budget) -> &[Timestamp] {
+        match budget {
+            Budget::Id => &self.by_id,
+            Budget::Keyless => &self.by_keyless,
+            Budget::Destination => &self.by_destination,
         }
     }
 }

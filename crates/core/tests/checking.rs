@@ -16,7 +16,7 @@ use countersign_core::limit::{LimitRule, Of, Per};
 use countersign_core::outcome::Failure;
 use countersign_core::policy::{Application, Policy};
 use countersign_core::refusal::{Kind, Refusal};
-use countersign_core::verification::{By, Status, Verification};
+use countersign_core::verification::{Budget, By, Status, Verification};
 use house::{DAY, HOUR, House, MINUTE, MS, OTHER, SECOND, TO, code, number, rejected, rule, wrong};
 
 /// A verification, its code, and the house that it is in.
@@ -154,6 +154,35 @@ fn bug_a13_nor_over_the_day() {
 }
 
 #[test]
+fn bug_a13_nor_by_holding_ids_that_anybody_can_have() {
+    let mut house = House::with(|application| application.policy.max_guesses_per_day = 7);
+    for evaluated in [5, 2] {
+        let begun = house.ask(TO).keyless(true).send().unwrap().verification;
+        let right = house.code(begun.id);
+        (0..evaluated).for_each(|nth| assert_eq!(house.by_id(begun.id, &wrong(&right, nth)), Ok(Incorrect)));
+        if evaluated == 2 {
+            assert_eq!(house.by_id(begun.id, &right), Err(Kind::RateLimited), "his own budget is used up");
+            house.cancel(begun.id).unwrap();
+        }
+    }
+    let sent = house.send(TO);
+    house.wrong_by_id(sent.id, 3);
+    house.approve(sent.id);
+    let again = house.send(TO);
+    house.wrong_by_id(again.id, 4);
+    let right = house.code(again.id);
+    assert_eq!(house.by_id(again.id, &right), Err(Kind::RateLimited), "and the holder's own is no larger for it");
+}
+
+#[test]
+fn whoever_sends_again_does_not_change_who_began() {
+    let mut house = House::new();
+    let begun = house.send(TO);
+    let again = house.ask(TO).keyless(true).send().unwrap().verification;
+    assert_eq!((again.id, again.keyless), (begun.id, false));
+}
+
+#[test]
 fn the_holder_who_uses_up_the_count_ends_it_for_everybody() {
     let (mut house, sent, right) = pending();
     (0..5).for_each(|nth| assert_eq!(house.by_id(sent.id, &wrong(&right, nth)), Ok(Incorrect)));
@@ -190,20 +219,20 @@ fn bug_d3_a_clock_that_steps_back_moves_no_expiry() {
 
 // The budget over the day.
 
-/// Guesses wrong as long as it is evaluated, over new verifications of these purposes, as one who holds the ids or one who does
-/// not; the instants of the evaluated guesses.
-fn hammer(house: &mut House, by: By, purposes: &[&str], until: Duration, step: Duration) -> Vec<i64> {
+/// Guesses wrong as long as it is evaluated, over new verifications of these purposes, as one of the three kinds of guesser; the
+/// instants of the evaluated guesses.
+fn hammer(house: &mut House, budget: Budget, purposes: &[&str], until: Duration, step: Duration) -> Vec<i64> {
     let (end, mut evaluated) = (house.now + until, Vec::new());
     while house.now < end {
         for purpose in purposes {
-            let Ok(sent) = house.ask(TO).purpose(purpose).send() else { continue };
+            let Ok(sent) = house.ask(TO).purpose(purpose).keyless(budget == Budget::Keyless).send() else { continue };
             let id = sent.verification.id;
             let right = house.code(id);
             for nth in 0..6 {
                 let guess = wrong(&right, nth);
-                let result = match by {
-                    By::Id => house.by_id(id, &guess),
-                    By::Destination => house.by_purpose(TO, purpose, &guess),
+                let result = match budget {
+                    Budget::Id | Budget::Keyless => house.by_id(id, &guess),
+                    Budget::Destination => house.by_purpose(TO, purpose, &guess),
                 };
                 if result == Ok(Incorrect) {
                     evaluated.push(house.now.as_millis());
@@ -225,16 +254,18 @@ fn most_in_any_day(instants: &[i64]) -> usize {
 
 #[test]
 fn bug_a6_a7_a9_the_days_budget_is_exact_over_any_24_hours() {
-    for (by, purposes, step) in [
-        (By::Id, vec!["login"], 6 * MINUTE),
-        (By::Destination, vec!["login"], 6 * MINUTE),
-        (By::Id, vec!["login", "payment", "x"], 4 * MINUTE),
-        (By::Destination, vec!["login", "payment", "x"], 7 * MINUTE),
-        (By::Destination, vec!["login"], 23 * MINUTE + 17 * MS),
+    for (budget, purposes, step) in [
+        (Budget::Id, vec!["login"], 6 * MINUTE),
+        (Budget::Keyless, vec!["login"], 6 * MINUTE),
+        (Budget::Destination, vec!["login"], 6 * MINUTE),
+        (Budget::Id, vec!["login", "payment", "x"], 4 * MINUTE),
+        (Budget::Keyless, vec!["login", "payment", "x"], 5 * MINUTE),
+        (Budget::Destination, vec!["login", "payment", "x"], 7 * MINUTE),
+        (Budget::Destination, vec!["login"], 23 * MINUTE + 17 * MS),
     ] {
         let mut house = House::with(|application| application.policy.max_sends = 1000);
-        let evaluated = hammer(&mut house, by, &purposes, 3 * DAY, step);
-        assert_eq!(most_in_any_day(&evaluated), 50, "{by:?} {purposes:?}");
+        let evaluated = hammer(&mut house, budget, &purposes, 3 * DAY, step);
+        assert_eq!(most_in_any_day(&evaluated), 50, "{budget:?} {purposes:?}");
         assert!(evaluated.len() >= 3 * 50, "and it opens again every day: {}", evaluated.len());
     }
 }
@@ -295,7 +326,7 @@ fn bug_a10_an_address_with_tags_has_one_budget() {
 #[test]
 fn bug_d5_the_log_of_guesses_stays_small_and_says_when_it_may_go() {
     let mut house = House::new();
-    hammer(&mut house, By::Id, &["login"], 3 * DAY, 6 * MINUTE);
+    hammer(&mut house, Budget::Id, &["login"], 3 * DAY, 6 * MINUTE);
     let log = house.guesses.values().next().unwrap();
     assert!(log.by_id.len() <= 50 && log.by_destination.is_empty());
     let last = *log.by_id.last().unwrap();
@@ -323,10 +354,10 @@ fn a_clock_that_was_ahead_locks_nobody_out_for_longer_than_a_day() {
 #[test]
 fn the_odds_are_those_that_are_documented() {
     let defaults = daily_odds(&Policy::default(), 1);
-    assert!((defaults - (19e-6 + 81e-8)).abs() < 1e-15, "{defaults}");
-    assert!(defaults <= 2e-5);
+    assert!((defaults - (19e-6 + 131e-8)).abs() < 1e-15, "{defaults}");
+    assert!(defaults <= 2.1e-5);
     let never_hardened = Policy { hardened_after: u32::MAX, ..Policy::default() };
-    assert!((daily_odds(&never_hardened, u32::MAX) - 1e-4).abs() < 1e-12);
+    assert!((daily_odds(&never_hardened, u32::MAX) - 1.5e-4).abs() < 1e-12);
 }
 
 /// Evaluated guesses at codes of the policy's length and at longer ones, by somebody who plays the counts, the purposes and the
@@ -363,11 +394,12 @@ fn play(house: &mut House, purposes: &[&str], first: By, spare: u32) -> (u32, u3
         house.cancel(id).unwrap();
     }
     // Then one of each purpose at once, each of which still bears its own guesses from both counts; the holder's last, since they end it.
+    let mut keyless = false;
     while house.now < end {
-        let ids: Vec<_> = purposes
-            .iter()
-            .filter_map(|purpose| Some((house.ask(TO).purpose(purpose).send().ok()?.verification.id, *purpose)))
-            .collect();
+        let mut begin = |purpose| house.ask(TO).purpose(purpose).keyless(keyless).send().ok();
+        let ids: Vec<_> =
+            purposes.iter().filter_map(|purpose| Some((begin(purpose)?.verification.id, *purpose))).collect();
+        keyless = !keyless;
         for (by, (id, purpose)) in [second, first].into_iter().flat_map(|by| ids.iter().map(move |id| (by, *id))) {
             let order = if by == By::Destination { 0 } else { 100 };
             for nth in 0..max {
@@ -381,7 +413,7 @@ fn play(house: &mut House, purposes: &[&str], first: By, spare: u32) -> (u32, u3
 
 #[test]
 fn k2_nobody_beats_the_odds_however_the_counts_are_played() {
-    let mut reached = 0;
+    let (mut reached, mut guessed) = (0, 0);
     for purposes in [&["a"][..], &["a", "b"], &["a", "b", "c", "d"]] {
         for first in [By::Id, By::Destination] {
             for spare in 0..3 {
@@ -390,7 +422,8 @@ fn k2_nobody_beats_the_odds_however_the_counts_are_played() {
                 let (soft, hard) = play(&mut house, purposes, first, spare);
                 let at_once = u32::try_from(purposes.len()).unwrap();
                 let bound = 9 + 10 * at_once;
-                assert!(soft <= bound && soft + hard <= 100, "{purposes:?} {first:?}: {soft} soft, {hard} hard");
+                guessed = guessed.max(soft + hard);
+                assert!(soft <= bound && soft + hard <= 150, "{purposes:?} {first:?}: {soft} soft, {hard} hard");
                 let won = f64::from(soft) / 1e6 + f64::from(hard) / 1e8;
                 assert!(won <= daily_odds(&policy, at_once) + 1e-15);
                 if at_once == 1 {
@@ -399,7 +432,7 @@ fn k2_nobody_beats_the_odds_however_the_counts_are_played() {
             }
         }
     }
-    assert_eq!(reached, 19, "the bound is not only a bound: it can be reached");
+    assert_eq!((reached, guessed), (19, 150), "the bound is not only a bound: it can be reached");
 }
 
 // What a code is bound to.
@@ -497,6 +530,7 @@ fn bug_f4_a_destination_with_nothing_pending_costs_a_write_too() {
         application: house.application.clone(),
         keys: house.keys.clone(),
         against: Against::Destination { to: number(to), purpose: sent.purpose.clone() },
+        by: By::Destination,
         code: code.parse().unwrap(),
         client: None,
         now: house.now,
@@ -525,6 +559,7 @@ fn a_key_that_is_gone_is_broken_and_not_wrong() {
         application: house.application.clone(),
         keys: house.keys.clone(),
         against: Against::Id(sent.id),
+        by: By::Id,
         code: code(&right),
         client: Some("192.0.2.1".to_owned()),
         now: house.now,

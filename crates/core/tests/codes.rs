@@ -11,6 +11,7 @@ use countersign_core::decision::Decision;
 use countersign_core::message;
 use countersign_core::policy::TestDestination;
 use countersign_core::send::{Begin, Send, What};
+use countersign_core::verification::By;
 use house::{House, TO, bytes, code, number};
 
 /// Compiles only if the type does not have the trait: else two impls fit and the compiler cannot choose.
@@ -404,6 +405,7 @@ fn bug_f2_no_debug_shows_a_code_or_a_whole_destination() {
         application: house.application.clone(),
         keys: house.keys.clone(),
         against: Against::Destination { to: number(TO), purpose: sent.verification.purpose.clone() },
+        by: By::Destination,
         code: code("97531976"),
         client: Some("192.0.2.1".to_owned()),
         now: house.now,

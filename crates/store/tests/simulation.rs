@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use countersign::core::policy::{Application, Unknown};
 use countersign::core::refusal::Refusal;
 use countersign::core::route::Route;
 use countersign::core::time::Timestamp;
-use countersign::core::verification::{DeliveryStatus, GuessLog, Status};
+use countersign::core::verification::{Budget, By, DeliveryStatus, GuessLog, Status};
 use countersign::{
     CheckRequest, Cleanup, Clock, Failure, ManualClock, MemoryStore, RecordingSender, SendRequest, Store, Verifier,
 };
@@ -52,7 +53,7 @@ struct Witness {
     canceled: HashSet<VerificationId>,
     wrong_by_id: HashMap<VerificationId, u32>,
     wrong_by_destination: HashMap<VerificationId, u32>,
-    guesses: Vec<(Timestamp, &'static str, bool)>,
+    guesses: Vec<(Timestamp, &'static str, Budget)>,
     sends: Vec<(Timestamp, &'static str)>,
     checks_left: HashMap<VerificationId, u32>,
     acknowledged: HashMap<VerificationId, u32>,
@@ -128,6 +129,7 @@ impl World {
     fn send(&mut self) {
         let (to, purpose) = (self.pick_destination(), PURPOSES[self.dice.roll(2) as usize]);
         let request = SendRequest::to(to).purpose(purpose);
+        let request = if self.dice.roll(3) == 0 { request.keyless() } else { request };
         let result = self.runtime.block_on(self.verifier.send(request));
         self.saw_send(to, result.map(|sending| sending.sent));
     }
@@ -230,9 +232,13 @@ impl World {
                 let count = wrong.entry(id).or_default();
                 *count += 1;
                 assert!(*count <= 5, "more guesses were evaluated than the cap");
-                self.witness.guesses.push((now, to, by_id));
+                let by = if by_id { By::Id } else { By::Destination };
+                // A row that was just guessed at is there.
+                let Some(row) = self.row(id) else { return };
+                let budget = row.budget(by);
+                self.witness.guesses.push((now, to, budget));
                 let recent = self.witness.guesses.iter().filter(|(at, whose, by)| {
-                    *whose == to && *by == by_id && *at + GuessLog::WINDOW > now && *at <= now
+                    *whose == to && *by == budget && *at + GuessLog::WINDOW > now && *at <= now
                 });
                 assert!(recent.count() as u32 <= PER_DAY, "more guesses were evaluated in a day than the budget");
             }
@@ -442,7 +448,8 @@ fn the_laws_hold_in_memory() {
 #[test]
 fn the_laws_hold_on_sqlite() {
     for seed in seeds(6) {
-        let folder = std::env::temp_dir().join(format!("countersign-simulation-{}-{seed}", std::process::id()));
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("simulation-{seed}"));
+        let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
         simulate(seed, 250, Arc::new(SqliteStore::open(&folder.join("test.db"), Options::default()).unwrap()));
         std::fs::remove_dir_all(&folder).unwrap();

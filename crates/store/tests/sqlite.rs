@@ -1,7 +1,7 @@
 //! The SQLite store keeps the promises of the port, and those that only a file can make.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,14 +12,17 @@ use countersign::core::check::CheckResult;
 use countersign::store::StoreError;
 use countersign_store::sqlite::{Options, SqliteStore};
 
-/// A new file in a folder of its own, deleted with it.
+/// A new file in a folder of its own, named after the test, deleted with it.
 struct File(PathBuf);
 
 impl File {
     fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("countersign-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
+        let test = std::thread::current().name().unwrap().replace(':', "-");
+        let name = format!("sqlite-{test}-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        // What a run before this one left there, since it was ended or kept its store open to the last.
+        let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
         Self(folder.join("test.db"))
     }

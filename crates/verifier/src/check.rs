@@ -6,6 +6,7 @@ use countersign_core::check::{Against, Check, Checked};
 use countersign_core::code::Code;
 use countersign_core::id::{ApplicationName, VerificationId};
 use countersign_core::refusal::Refusal;
+use countersign_core::verification::By;
 
 use crate::observe::Observation;
 use crate::send::{read_destination, read_purpose};
@@ -88,18 +89,19 @@ impl Verifier {
         let application = self.application(&request.application)?;
         let name = application.name.clone();
         let refused = |refusal| self.refused(&name, refusal);
-        let against = match request.target {
-            Target::Id(id) => Against::Id(id),
-            Target::Destination { to, purpose } => Against::Destination {
-                to: read_destination(&application, &to).map_err(refused)?,
-                purpose: read_purpose(purpose.as_deref()).map_err(refused)?,
-            },
+        let (against, by) = match request.target {
+            Target::Id(id) => (Against::Id(id), By::Id),
+            Target::Destination { to, purpose } => {
+                let to = read_destination(&application, &to).map_err(refused)?;
+                let purpose = read_purpose(purpose.as_deref()).map_err(refused)?;
+                (Against::Destination { to, purpose }, By::Destination)
+            }
         };
         let not_a_code =
             || Refusal::InvalidRequest { param: "code", detail: "must be a string of 4 to 10 digits".to_owned() };
         let code = request.code.ok_or_else(|| refused(not_a_code()))?;
         let keys = Arc::clone(&self.inner.keys);
-        let decision = Check { application, keys, against, code, client: request.client, now: self.now() };
+        let decision = Check { application, keys, against, by, code, client: request.client, now: self.now() };
         let answer = store::ask(&*self.inner.store, decision).await?.map_err(Broken::Keys)?;
         let checked = answer.map_err(refused)?;
         self.inner.observer.observe(Observation::Checked { application: name.as_str(), result: checked.result });

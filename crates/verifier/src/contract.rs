@@ -58,6 +58,7 @@ macro_rules! store_contract {
             parallel_sends_are_charged_exactly
             limits_are_charged_together_or_not_at_all
             guesses_outlive_verifications
+            guesses_at_what_was_begun_without_a_key_are_kept_apart
             an_overdue_delivery_is_claimed_once
             a_carrier_that_lost_its_lease_is_not_heard
             an_unclaimed_delivery_is_carried
@@ -354,6 +355,26 @@ pub async fn guesses_outlive_verifications(store: Arc<dyn Store>) {
     bench.clock.advance(Duration::from_secs(24 * 60 * 60));
     let (id, code) = bench.send(TO).await;
     assert_eq!(code.len(), 6);
+    assert_eq!(bench.check(id, &code).await.unwrap(), CheckResult::Approved);
+}
+
+pub async fn guesses_at_what_was_begun_without_a_key_are_kept_apart(store: Arc<dyn Store>) {
+    let bench = Bench::with(store, |application| application.policy.max_guesses_per_day = 4);
+    let sending = bench.verifier.send(SendRequest::to(TO).keyless()).await.unwrap();
+    let begun = sending.sent.verification;
+    let code = bench.phone.wait_for_code(TO).await;
+    for nth in 0..4 {
+        assert_eq!(bench.check(begun.id, &wrong(&code, nth)).await.unwrap(), CheckResult::Incorrect);
+    }
+    let limited = refusal(bench.check(begun.id, &code).await);
+    assert!(matches!(limited, Refusal::RateLimited { limit, .. } if limit.as_str() == "checks"));
+    let (row, _) = bench.verifier.cancel(&begun.application, begun.id).await.unwrap();
+    assert!(row.keyless);
+    let (id, _) = bench.send(TO).await;
+    let code = bench.phone.messages().last().unwrap().code.clone();
+    for nth in 0..3 {
+        assert_eq!(bench.check(id, &wrong(&code, nth)).await.unwrap(), CheckResult::Incorrect);
+    }
     assert_eq!(bench.check(id, &code).await.unwrap(), CheckResult::Approved);
 }
 

@@ -51,6 +51,7 @@ struct Wanted {
     template: Option<String>,
     custom_code: Option<CustomCode>,
     metadata: BTreeMap<String, String>,
+    keyless: bool,
 }
 
 /// A code chosen by the caller, unread: it must not show in `Debug` either.
@@ -134,6 +135,13 @@ impl SendRequest {
     #[must_use]
     pub fn metadata(self, metadata: BTreeMap<String, String>) -> Self {
         self.wanting(|wanted| wanted.metadata = metadata)
+    }
+
+    /// By somebody who showed no key. They will hold the id of what they begin, and wrong guesses at it are counted apart over the day,
+    /// so that they cannot use up the budget of who holds an id that the application began.
+    #[must_use]
+    pub fn keyless(self) -> Self {
+        self.wanting(|wanted| wanted.keyless = true)
     }
 
     /// For an end user at this address, counted by the client limits. An IPv6 address should be given as its /64.
@@ -257,6 +265,7 @@ fn read(application: &Application, target: Target) -> Result<What, Refusal> {
         template: wanted.template,
         custom_code,
         metadata: wanted.metadata,
+        keyless: wanted.keyless,
     })))
 }
 

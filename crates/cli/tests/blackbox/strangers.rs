@@ -65,6 +65,32 @@ async fn bug_a13_in_the_simple_dialect_the_holder_is_who_began() {
     }
 }
 
+/// Without a key anybody can begin verifications of a number and hold their ids. A day of guesses at those takes nothing from who
+/// holds an id that the application began.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bug_a13_ids_that_anybody_can_have_lock_nobody_out() {
+    let (house, sink) = House::with_sink(open()).await;
+    let to = phone(1);
+    let mut evaluated = 0;
+    for _ in 0..12 {
+        let begun = house.door.simple("send-otp", json!({"phone": to})).await.ok(200);
+        let code = sink.code_of(&to).await;
+        for n in 0..5 {
+            let body = json!({"phone": to, "otp": wrong(&code, n), "verification_id": begun["verification_id"]});
+            evaluated += usize::from(house.door.simple("verify-otp", body).await.status == 400);
+        }
+        let pending = house.door.get(&format!("/v1/verifications?to={}&status=pending", to.replace('+', "%2B"))).await;
+        for row in pending.ok(200)["data"].as_array().unwrap() {
+            house.door.post(&format!("/v1/verifications/{}/cancel", id(row)), json!({})).await.ok(200);
+        }
+    }
+    assert_eq!(evaluated, 50, "the stranger's own budget of the day is exact");
+    let sent = house.door.send(&to).await;
+    let code = sink.code_of(&to).await;
+    assert_eq!(house.door.check(&id(&sent), &wrong(&code, 7)).await.result(), "incorrect");
+    assert_eq!(house.door.check(&id(&sent), &code).await.result(), "approved");
+}
+
 /// Who holds the id of one verification is still a stranger to another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bug_a13_an_id_of_ones_own_opens_no_second_budget() {

@@ -19,7 +19,7 @@ use countersign_core::policy::Application;
 use countersign_core::refusal::{Kind, Refusal};
 use countersign_core::send::{Begin, Cancel, Expire, Send, Sent, What};
 use countersign_core::time::Timestamp;
-use countersign_core::verification::{Delivery, DeliveryStatus, GuessLog, Verification};
+use countersign_core::verification::{By, Delivery, DeliveryStatus, GuessLog, Verification};
 
 /// A mobile number, by its plan.
 pub const TO: &str = "+255694230173";
@@ -195,6 +195,7 @@ impl House {
         let check = Check {
             application: Arc::clone(&self.application),
             keys: Arc::clone(&self.keys),
+            by: if matches!(against, Against::Id(_)) { By::Id } else { By::Destination },
             against,
             code: code.parse().unwrap(),
             client: client.map(str::to_owned),
@@ -299,6 +300,10 @@ impl<'a> Asking<'a> {
     pub fn purpose(self, purpose: &str) -> Self {
         let purpose = purpose.parse().unwrap();
         self.with(|begin| begin.purpose = purpose)
+    }
+
+    pub fn keyless(self, keyless: bool) -> Self {
+        self.with(|begin| begin.keyless = keyless)
     }
 
     pub fn channel(mut self, channel: Channel) -> Self {

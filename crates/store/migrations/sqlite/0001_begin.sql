@@ -29,6 +29,7 @@ CREATE TABLE verification (
     destination          TEXT NOT NULL,
     country              TEXT,
     purpose              TEXT NOT NULL,
+    keyless              INTEGER NOT NULL,  -- 1 if begun by somebody without a key
     channel              TEXT NOT NULL,
     status               TEXT NOT NULL,
     created_at           INTEGER NOT NULL,
@@ -87,6 +88,7 @@ CREATE TABLE guess_log (
     application    TEXT NOT NULL,
     destination    TEXT NOT NULL,
     by_id          BLOB NOT NULL,
+    by_keyless     BLOB NOT NULL,
     by_destination BLOB NOT NULL,
     forget_at      INTEGER NOT NULL,
     PRIMARY KEY (application, destination)

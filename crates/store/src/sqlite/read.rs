@@ -84,11 +84,14 @@ pub(super) fn limit(connection: &Connection, key: &LimitKey) -> rusqlite::Result
 
 pub(super) fn guesses(connection: &Connection, key: &GuessKey) -> rusqlite::Result<GuessLog> {
     let found = connection
-        .prepare_cached("SELECT by_id, by_destination FROM guess_log WHERE application = ?1 AND destination = ?2")?
+        .prepare_cached(
+            "SELECT by_id, by_keyless, by_destination FROM guess_log WHERE application = ?1 AND destination = ?2",
+        )?
         .query_row([key.application.as_str(), &key.destination], |row| {
             Ok(GuessLog {
                 by_id: rows::instants_from_bytes(row.get_ref(0)?.as_blob()?),
-                by_destination: rows::instants_from_bytes(row.get_ref(1)?.as_blob()?),
+                by_keyless: rows::instants_from_bytes(row.get_ref(1)?.as_blob()?),
+                by_destination: rows::instants_from_bytes(row.get_ref(2)?.as_blob()?),
             })
         })
         .optional()?;

@@ -15,7 +15,7 @@ macro_rules! verification_columns {
     () => {
         "place, id, application, destination, country, purpose, channel, status, created_at, expires_at, \
     finished_at, code_length, key_id, chosen_digest, chosen_sealed, sends, max_sends, resend_at, wrong_by_id, wrong_by_destination, \
-    max_checks, locale, template, metadata"
+    max_checks, locale, template, metadata, keyless"
     };
 }
 pub(super) use verification_columns;
@@ -52,6 +52,7 @@ pub(super) fn verification(row: &Row<'_>) -> rusqlite::Result<(i64, Verification
         application: parsed(row, 2)?,
         to: Destination::restored(row.get(3)?, country.and_then(|country| country.parse().ok())),
         purpose: parsed(row, 5)?,
+        keyless: row.get(24)?,
         channel: parsed(row, 6)?,
         status: named(row, 7, Status::from_name)?,
         created_at: time(row, 8)?,

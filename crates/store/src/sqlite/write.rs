@@ -52,13 +52,16 @@ fn apply(connection: &Connection, place: Option<i64>, changes: &Changes) -> rusq
             .execute(params![key.0, tat.0])?;
     }
     if let Some((key, log)) = &changes.guesses {
-        connection.prepare_cached("INSERT OR REPLACE INTO guess_log VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
-            key.application.as_str(),
-            key.destination,
-            rows::instants_to_bytes(&log.by_id),
-            rows::instants_to_bytes(&log.by_destination),
-            log.forgettable_at().as_millis(),
-        ])?;
+        connection.prepare_cached("INSERT OR REPLACE INTO guess_log VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(
+            params![
+                key.application.as_str(),
+                key.destination,
+                rows::instants_to_bytes(&log.by_id),
+                rows::instants_to_bytes(&log.by_keyless),
+                rows::instants_to_bytes(&log.by_destination),
+                log.forgettable_at().as_millis(),
+            ],
+        )?;
     }
     for event in &changes.events {
         connection
@@ -86,8 +89,8 @@ fn insert_verification(connection: &Connection, row: &Verification) -> rusqlite:
         .prepare_cached(
             "INSERT INTO verification (id, application, destination, country, purpose, channel, status, created_at, expires_at, \
              finished_at, code_length, key_id, chosen_digest, chosen_sealed, sends, max_sends, resend_at, wrong_by_id, \
-             wrong_by_destination, max_checks, locale, template, metadata) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+             wrong_by_destination, max_checks, locale, template, metadata, keyless) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
         )?
         .execute(params![
             row.id.as_bytes(),
@@ -113,6 +116,7 @@ fn insert_verification(connection: &Connection, row: &Verification) -> rusqlite:
             row.locale,
             row.template,
             metadata,
+            row.keyless,
         ])?;
     Ok(connection.last_insert_rowid())
 }

@@ -93,6 +93,7 @@ pub(super) async fn send(
     let request = SendRequest::to(to.reveal())
         .application(simple.application.clone())
         .purpose(purpose.as_str())
+        .keyless()
         .client(client(door, &parts));
     let sending = door.send(request).await.map_err(|no| refuse(door, simple, endpoint, &no))?;
     let begun = sending.sent.begun;
