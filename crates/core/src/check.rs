@@ -15,7 +15,7 @@ use crate::code::{Binding, Code, CodeSource, CodeUnavailable, KeyRing};
 use crate::decision::{Changes, Decision, GuessKey, Lookup, Reads, Snapshot, Write};
 use crate::destination::Destination;
 use crate::event::EventKind;
-use crate::id::{Purpose, VerificationId};
+use crate::id::{Purpose, ServiceId, VerificationId};
 use crate::limit::Of;
 use crate::policy::{Application, Policy};
 use crate::refusal::{Limit, Refusal};
@@ -54,6 +54,8 @@ pub enum Against {
     Id(VerificationId),
     /// Whatever is pending for a destination and purpose.
     Destination {
+        /// Of which service; `None` is the application's own.
+        service: Option<ServiceId>,
         /// To whom it was sent.
         to: Destination,
         /// What for.
@@ -123,8 +125,8 @@ impl Decision for Check {
         let application = self.application.name.clone();
         match &self.against {
             Against::Id(id) => Lookup::ById { application, id: *id },
-            Against::Destination { to, purpose } => {
-                Lookup::Latest { application, to: to.clone(), purpose: purpose.clone() }
+            Against::Destination { service, to, purpose } => {
+                Lookup::Latest { application, service: *service, to: to.clone(), purpose: purpose.clone() }
             }
         }
     }
@@ -251,7 +253,7 @@ impl Check {
     fn compare_in_vain(&self, found: Option<&Verification>) {
         let nobody = [0; 16];
         let (destination, purpose) = match &self.against {
-            Against::Destination { to, purpose } => (to.reveal(), purpose.as_str()),
+            Against::Destination { to, purpose, .. } => (to.reveal(), purpose.as_str()),
             Against::Id(_) => ("", ""),
         };
         let application = self.application.name.as_str();

@@ -6,7 +6,7 @@
 
 use crate::destination::Destination;
 use crate::event::Event;
-use crate::id::{ApplicationName, DeliveryId, Purpose, VerificationId};
+use crate::id::{ApplicationName, DeliveryId, Purpose, ServiceId, VerificationId};
 use crate::limit::{LimitKey, Tat};
 use crate::time::Timestamp;
 use crate::verification::{Delivery, GuessLog, Verification};
@@ -36,10 +36,12 @@ pub enum Lookup {
         /// Its id.
         id: VerificationId,
     },
-    /// The one begun last for these three, whatever became of it.
+    /// The one begun last for these four, whatever became of it.
     Latest {
         /// Whose.
         application: ApplicationName,
+        /// Of which of its services; `None` is the one that it has from the beginning.
+        service: Option<ServiceId>,
         /// To whom.
         to: Destination,
         /// What for.

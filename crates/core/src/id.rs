@@ -76,6 +76,11 @@ random_id! {
     DeliveryId, "dl_"
 }
 
+random_id! {
+    /// Names a service: a profile under an application (`VA` and 128 random bits). Verifications of two services never meet.
+    ServiceId, "VA"
+}
+
 fn bytes_from_hex(text: &str) -> Option<[u8; 16]> {
     let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
     let mut bytes = [0; 16];

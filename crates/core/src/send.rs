@@ -9,7 +9,7 @@ use crate::code::{Binding, Code, CodeSource, KeyRing};
 use crate::decision::{Chance, Changes, Decision, GuessKey, Lookup, Reads, Snapshot, Write};
 use crate::destination::{Destination, InvalidDestination, NumberType};
 use crate::event::{Event, EventKind};
-use crate::id::{Purpose, VerificationId};
+use crate::id::{Purpose, ServiceId, VerificationId};
 use crate::limit::{LimitKey, LimitRule, Of, Tat, Verdict};
 use crate::policy::{Application, Policy};
 use crate::refusal::{Limit, Refusal};
@@ -49,6 +49,8 @@ pub enum What {
 
 /// What a new verification is to be. Everything here is ignored but the template and the code when one is pending already.
 pub struct Begin {
+    /// Of which service; `None` is the application's own.
+    pub service: Option<ServiceId>,
     /// To whom.
     pub to: Destination,
     /// What for.
@@ -74,6 +76,7 @@ impl Begin {
     #[must_use]
     pub fn new(to: Destination) -> Self {
         Self {
+            service: None,
             to,
             purpose: Purpose::default(),
             locale: None,
@@ -112,7 +115,12 @@ impl Decision for Send {
     fn lookup(&self) -> Lookup {
         let application = self.application.name.clone();
         match &self.what {
-            What::Begin(begin) => Lookup::Latest { application, to: begin.to.clone(), purpose: begin.purpose.clone() },
+            What::Begin(begin) => Lookup::Latest {
+                application,
+                service: begin.service,
+                to: begin.to.clone(),
+                purpose: begin.purpose.clone(),
+            },
             What::Again(id) => Lookup::ById { application, id: *id },
         }
     }
@@ -240,6 +248,7 @@ impl Send {
         Verification {
             id,
             application: self.application.name.clone(),
+            service: begin.service,
             to: begin.to.clone(),
             purpose: begin.purpose.clone(),
             keyless: begin.keyless,

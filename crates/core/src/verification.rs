@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::channel::Channel;
 use crate::code::{Binding, CodeSource};
 use crate::destination::Destination;
-use crate::id::{ApplicationName, DeliveryId, Purpose, VerificationId};
+use crate::id::{ApplicationName, DeliveryId, Purpose, ServiceId, VerificationId};
 use crate::time::Timestamp;
 
 /// A verification as the store keeps it.
@@ -30,6 +30,8 @@ pub struct Verification {
     pub id: VerificationId,
     /// Whose it is.
     pub application: ApplicationName,
+    /// Which service of the application it belongs to; `None` is the one that every application has from the beginning.
+    pub service: Option<ServiceId>,
     /// What is to be proved.
     pub to: Destination,
     /// What for.

@@ -529,7 +529,7 @@ fn bug_f4_a_destination_with_nothing_pending_costs_a_write_too() {
     let check = |house: &House, to: &str, code: &str| Check {
         application: house.application.clone(),
         keys: house.keys.clone(),
-        against: Against::Destination { to: number(to), purpose: sent.purpose.clone() },
+        against: Against::Destination { service: None, to: number(to), purpose: sent.purpose.clone() },
         by: By::Destination,
         code: code.parse().unwrap(),
         client: None,
@@ -575,7 +575,7 @@ fn a_key_that_is_gone_is_broken_and_not_wrong() {
 #[test]
 fn limits_of_checks_count_right_and_wrong_ones_of_a_client() {
     let mut house = House::with(|application| application.limits = vec![rule(Per::Client, Of::Checks, 3, HOUR)]);
-    let against = |to: &str| Against::Destination { to: number(to), purpose: "login".parse().unwrap() };
+    let against = |to: &str| Against::Destination { service: None, to: number(to), purpose: "login".parse().unwrap() };
     for to in [TO, OTHER, "+255694230175"] {
         let sent = house.send(to);
         let right = house.code(sent.id);

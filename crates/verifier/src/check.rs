@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign_core::check::{Against, Check, Checked};
 use countersign_core::code::Code;
-use countersign_core::id::{ApplicationName, VerificationId};
+use countersign_core::id::{ApplicationName, ServiceId, VerificationId};
 use countersign_core::refusal::Refusal;
 use countersign_core::verification::By;
 
@@ -28,7 +28,7 @@ pub struct CheckRequest {
 
 enum Target {
     Id(VerificationId),
-    Destination { to: String, purpose: Option<String> },
+    Destination { service: Option<ServiceId>, to: String, purpose: Option<String> },
 }
 
 impl CheckRequest {
@@ -41,7 +41,7 @@ impl CheckRequest {
     /// Against whatever is pending for a destination.
     #[must_use]
     pub fn by_destination(to: impl Into<String>, code: &str) -> Self {
-        Self::new(Target::Destination { to: to.into(), purpose: None }, code)
+        Self::new(Target::Destination { service: None, to: to.into(), purpose: None }, code)
     }
 
     fn new(target: Target, code: &str) -> Self {
@@ -60,6 +60,15 @@ impl CheckRequest {
     pub fn purpose(mut self, wanted: impl Into<String>) -> Self {
         if let Target::Destination { purpose, .. } = &mut self.target {
             *purpose = Some(wanted.into());
+        }
+        self
+    }
+
+    /// In this service of the application rather than its own; only for checks by destination, an id has one.
+    #[must_use]
+    pub const fn service(mut self, wanted: ServiceId) -> Self {
+        if let Target::Destination { service, .. } = &mut self.target {
+            *service = Some(wanted);
         }
         self
     }
@@ -91,10 +100,10 @@ impl Verifier {
         let refused = |refusal| self.refused(&name, refusal);
         let (against, by) = match request.target {
             Target::Id(id) => (Against::Id(id), By::Id),
-            Target::Destination { to, purpose } => {
+            Target::Destination { service, to, purpose } => {
                 let to = read_destination(&application, &to).map_err(refused)?;
                 let purpose = read_purpose(purpose.as_deref()).map_err(refused)?;
-                (Against::Destination { to, purpose }, By::Destination)
+                (Against::Destination { service, to, purpose }, By::Destination)
             }
         };
         let not_a_code =

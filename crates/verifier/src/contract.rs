@@ -30,7 +30,7 @@ use countersign_core::channel::Channel;
 use countersign_core::check::CheckResult;
 use countersign_core::code::{Key, KeyRing};
 use countersign_core::event::EventKind;
-use countersign_core::id::{ApplicationName, VerificationId};
+use countersign_core::id::{ApplicationName, ServiceId, VerificationId};
 use countersign_core::limit::{LimitRule, Of, Per};
 use countersign_core::outcome::{Failure as Rejection, Outcome};
 use countersign_core::policy::{Application, Policy};
@@ -50,6 +50,7 @@ macro_rules! store_contract {
             what_is_absent_is_none
             an_id_is_its_applications_alone
             the_latest_verification_is_found_by_destination
+            verifications_of_two_services_never_meet
             parallel_wrong_guesses_by_id_evaluate_exactly_the_cap
             parallel_wrong_guesses_by_destination_evaluate_exactly_the_cap
             parallel_right_codes_are_accepted_once
@@ -215,6 +216,56 @@ pub async fn the_latest_verification_is_found_by_destination(store: Arc<dyn Stor
     assert_eq!(bench.check_to(TO, &wrong(&code, 0)).await.unwrap(), CheckResult::Incorrect);
     assert_eq!(bench.check_to(TO, &code).await.unwrap(), CheckResult::Approved);
     assert_eq!(bench.check(second, &code).await.unwrap(), CheckResult::AlreadyUsed);
+}
+
+pub async fn verifications_of_two_services_never_meet(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let services = [None, Some(ServiceId::from_bytes([1; 16])), Some(ServiceId::from_bytes([2; 16]))];
+    let send = async |service: Option<ServiceId>| {
+        let request = service.map_or_else(|| SendRequest::to(TO), |service| SendRequest::to(TO).service(service));
+        let sending = bench.verifier.send(request).await.unwrap();
+        let (begun, id) = (sending.sent.begun, sending.sent.verification.id);
+        let (_, kept, _) = sending.wait(Duration::from_secs(10)).await.unwrap();
+        assert_eq!(kept.service, service);
+        (begun, id)
+    };
+    let check = async |service: Option<ServiceId>, code: &str| {
+        let request = CheckRequest::by_destination(TO, code);
+        let request =
+            service.map_or_else(|| CheckRequest::by_destination(TO, code), |service| request.service(service));
+        bench.verifier.check(request).await.unwrap().result
+    };
+    let mut begun = Vec::new();
+    for service in services {
+        let (new, id) = send(service).await;
+        assert!(new, "{service:?}");
+        bench.phone.wait_for_code(TO).await;
+        begun.push((service, id, bench.phone.messages().last().unwrap().code.clone()));
+    }
+    for (service, id, _) in &begun {
+        assert_eq!(send(*service).await, (false, *id), "sent again in its own service");
+    }
+    for (service, id, code) in &begun {
+        let page = bench.verifier.list(&ListFilter { service: Some(*service), ..everything(&bench) }).await.unwrap();
+        assert_eq!(page.rows.iter().map(|(row, _)| row.id).collect::<Vec<_>>(), [*id]);
+        assert_eq!(check(*service, code).await, CheckResult::Approved);
+        assert_eq!(check(*service, code).await, CheckResult::NotFound);
+    }
+    assert_eq!(bench.verifier.list(&everything(&bench)).await.unwrap().rows.len(), 3);
+}
+
+/// The first hundred verifications of the application.
+fn everything(bench: &Bench) -> ListFilter {
+    ListFilter {
+        application: ApplicationName::default(),
+        service: None,
+        to: None,
+        purpose: None,
+        status: None,
+        limit: 100,
+        after: None,
+        now: bench.verifier.now(),
+    }
 }
 
 async fn all<T: Send + 'static>(work: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>) -> Vec<T> {
@@ -551,15 +602,7 @@ pub async fn lists_are_paged_newest_first(store: Arc<dyn Store>) {
     }
     ids.reverse();
     bench.verifier.cancel(&ApplicationName::default(), ids[0]).await.unwrap();
-    let mut filter = ListFilter {
-        application: ApplicationName::default(),
-        to: None,
-        purpose: None,
-        status: None,
-        limit: 3,
-        after: None,
-        now: bench.verifier.now(),
-    };
+    let mut filter = ListFilter { limit: 3, ..everything(&bench) };
     let mut seen = Vec::new();
     loop {
         let page = bench.verifier.list(&filter).await.unwrap();

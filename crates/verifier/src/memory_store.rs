@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use countersign_core::decision::{Changes, GuessKey, Lookup, Snapshot, Write};
 use countersign_core::event::Event;
-use countersign_core::id::{ApplicationName, Purpose, VerificationId};
+use countersign_core::id::{ApplicationName, Purpose, ServiceId, VerificationId};
 use countersign_core::limit::{LimitKey, Tat};
 use countersign_core::time::Timestamp;
 use countersign_core::verification::{Delivery, DeliveryStatus, GuessLog, Status, Verification};
@@ -32,7 +32,7 @@ pub struct MemoryStore {
 struct State {
     rows: BTreeMap<u64, (Verification, Vec<Delivery>)>,
     by_id: HashMap<VerificationId, u64>,
-    latest: HashMap<(ApplicationName, String, Purpose), u64>,
+    latest: HashMap<Latest, u64>,
     limits: HashMap<LimitKey, Tat>,
     guesses: HashMap<GuessKey, GuessLog>,
     events: BTreeMap<u64, Event>,
@@ -41,6 +41,13 @@ struct State {
     keys: Vec<KeyRecord>,
     last_row: u64,
     last_event: u64,
+}
+
+/// What [`Lookup::Latest`] goes by.
+type Latest = (ApplicationName, Option<ServiceId>, String, Purpose);
+
+fn latest_key(row: &Verification) -> Latest {
+    (row.application.clone(), row.service, row.to.reveal().to_owned(), row.purpose.clone())
 }
 
 struct Answer {
@@ -55,8 +62,8 @@ impl State {
                 let place = *self.by_id.get(id)?;
                 (self.rows.get(&place)?.0.application == *application).then_some(place)
             }
-            Lookup::Latest { application, to, purpose } => {
-                self.latest.get(&(application.clone(), to.reveal().to_owned(), purpose.clone())).copied()
+            Lookup::Latest { application, service, to, purpose } => {
+                self.latest.get(&(application.clone(), *service, to.reveal().to_owned(), purpose.clone())).copied()
             }
             Lookup::ByReference { provider, reference } => self
                 .rows
@@ -91,8 +98,7 @@ impl State {
             Some(Write::Insert(row)) => {
                 self.last_row += 1;
                 self.by_id.insert(row.id, self.last_row);
-                let key = (row.application.clone(), row.to.reveal().to_owned(), row.purpose.clone());
-                self.latest.insert(key, self.last_row);
+                self.latest.insert(latest_key(&row), self.last_row);
                 self.rows.insert(self.last_row, (row, Vec::new()));
             }
             Some(Write::Update(row)) => {
@@ -126,7 +132,7 @@ impl State {
     fn delete(&mut self, place: u64) {
         let Some((row, _)) = self.rows.remove(&place) else { return };
         self.by_id.remove(&row.id);
-        let key = (row.application.clone(), row.to.reveal().to_owned(), row.purpose.clone());
+        let key = latest_key(&row);
         if self.latest.get(&key) == Some(&place) {
             self.latest.remove(&key);
         }
@@ -168,6 +174,7 @@ impl Store for MemoryStore {
             .rev()
             .filter(|(_, (row, _))| {
                 row.application == filter.application
+                    && filter.service.is_none_or(|service| row.service == service)
                     && filter.to.as_ref().is_none_or(|to| row.to.reveal() == to.reveal())
                     && filter.purpose.as_ref().is_none_or(|purpose| row.purpose == *purpose)
                     && filter.status.is_none_or(|status| row.status_at(filter.now) == status)

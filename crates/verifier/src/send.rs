@@ -8,7 +8,7 @@ use countersign_core::channel::Channel;
 use countersign_core::code::Code;
 use countersign_core::decision::Chance;
 use countersign_core::destination::Destination;
-use countersign_core::id::{ApplicationName, Purpose, VerificationId};
+use countersign_core::id::{ApplicationName, Purpose, ServiceId, VerificationId};
 use countersign_core::policy::Application;
 use countersign_core::refusal::Refusal;
 use countersign_core::send::{Begin, Send, Sent, What};
@@ -43,6 +43,7 @@ enum Target {
 
 #[derive(Debug, Default)]
 struct Wanted {
+    service: Option<ServiceId>,
     to: String,
     purpose: Option<String>,
     locale: Option<String>,
@@ -98,6 +99,12 @@ impl SendRequest {
     #[must_use]
     pub fn purpose(self, purpose: impl Into<String>) -> Self {
         self.wanting(|wanted| wanted.purpose = Some(purpose.into()))
+    }
+
+    /// In this service of the application rather than its own: a verification of one is not seen by the other.
+    #[must_use]
+    pub fn service(self, service: ServiceId) -> Self {
+        self.wanting(|wanted| wanted.service = Some(service))
     }
 
     /// In this language: a BCP 47 tag.
@@ -257,6 +264,7 @@ fn read(application: &Application, target: Target) -> Result<What, Refusal> {
         return Err(invalid("metadata", "must be at most 10 strings of at most 128 characters"));
     }
     Ok(What::Begin(Box::new(Begin {
+        service: wanted.service,
         to,
         purpose,
         locale: wanted.locale,

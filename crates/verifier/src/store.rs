@@ -17,7 +17,7 @@ use std::time::Duration;
 use countersign_core::decision::{Changes, Decision, Lookup, Reads, Snapshot};
 use countersign_core::destination::Destination;
 use countersign_core::event::Event;
-use countersign_core::id::{ApplicationName, Purpose, VerificationId};
+use countersign_core::id::{ApplicationName, Purpose, ServiceId, VerificationId};
 use countersign_core::time::Timestamp;
 use countersign_core::verification::{Delivery, Status, Verification};
 
@@ -177,6 +177,8 @@ pub struct Claimed {
 pub struct ListFilter {
     /// Whose.
     pub application: ApplicationName,
+    /// Only this service's; `Some(None)` are those of the application's own.
+    pub service: Option<Option<ServiceId>>,
     /// Only this destination.
     pub to: Option<Destination>,
     /// Only this purpose.

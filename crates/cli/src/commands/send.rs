@@ -64,6 +64,7 @@ async fn pending(
     let purpose = args.purpose.as_deref().map(super::status::purpose).transpose()?.unwrap_or_default();
     let filter = ListFilter {
         application: context.app(),
+        service: Some(None),
         to: Some(super::status::destination(context, parts, &to)?),
         purpose: Some(purpose.clone()),
         status: Some(Status::Pending),

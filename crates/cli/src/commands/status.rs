@@ -34,6 +34,7 @@ async fn find(context: &Context, parts: &Parts, args: &Status) -> Result<Option<
     };
     let filter = ListFilter {
         application,
+        service: None,
         to: Some(destination(context, parts, &to)?),
         purpose: args.purpose.as_deref().map(purpose).transpose()?,
         status: None,

@@ -91,11 +91,9 @@ impl House {
             Lookup::ById { application, id } => {
                 self.rows.iter().rev().find(|(row, _)| row.id == *id && row.application == *application)
             }
-            Lookup::Latest { application, to, purpose } => self
-                .rows
-                .iter()
-                .rev()
-                .find(|(row, _)| row.application == *application && row.to == *to && row.purpose == *purpose),
+            Lookup::Latest { application, service, to, purpose } => self.rows.iter().rev().find(|(row, _)| {
+                row.application == *application && row.service == *service && row.to == *to && row.purpose == *purpose
+            }),
             Lookup::ByReference { provider, reference } => self.rows.iter().find(|(_, deliveries)| {
                 deliveries.iter().any(|delivery| {
                     delivery.provider == *provider
@@ -213,7 +211,7 @@ impl House {
     }
 
     pub fn by_purpose(&mut self, to: &str, purpose: &str, code: &str) -> Result<CheckResult, Kind> {
-        let against = Against::Destination { to: number(to), purpose: purpose.parse().unwrap() };
+        let against = Against::Destination { service: None, to: number(to), purpose: purpose.parse().unwrap() };
         self.check(against, code, None).map(|checked| checked.result).map_err(|refusal| refusal.kind())
     }
 

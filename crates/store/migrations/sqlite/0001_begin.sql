@@ -26,6 +26,7 @@ CREATE TABLE verification (
     place                INTEGER PRIMARY KEY,
     id                   BLOB NOT NULL,
     application          TEXT NOT NULL,
+    service              BLOB,              -- a profile under the application; null for its own
     destination          TEXT NOT NULL,
     country              TEXT,
     purpose              TEXT NOT NULL,
@@ -51,7 +52,7 @@ CREATE TABLE verification (
 ) STRICT;
 
 CREATE UNIQUE INDEX verification_id ON verification (id);
-CREATE INDEX verification_destination ON verification (destination, application, purpose);
+CREATE INDEX verification_destination ON verification (destination, application, purpose, service);
 CREATE INDEX verification_expires ON verification (expires_at);
 
 -- The outbox and its history: one row for each attempt with a provider, beside its verification.

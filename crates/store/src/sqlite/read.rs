@@ -16,14 +16,17 @@ use super::rows::{self, api_key_columns, delivery_columns, verification_columns}
 pub(super) fn lookup(connection: &Connection, lookup: &Lookup) -> rusqlite::Result<Option<(i64, Verification)>> {
     match lookup {
         Lookup::ById { application, id } => by_id(connection, application, *id),
-        Lookup::Latest { application, to, purpose } => connection
+        Lookup::Latest { application, service, to, purpose } => connection
             .prepare_cached(concat!(
                 "SELECT ",
                 verification_columns!(),
-                " FROM verification WHERE destination = ?1 AND application = ?2 AND purpose = ?3 \
+                " FROM verification WHERE destination = ?1 AND application = ?2 AND purpose = ?3 AND service IS ?4 \
                  ORDER BY place DESC LIMIT 1"
             ))?
-            .query_row(params![to.reveal(), application.as_str(), purpose.as_str()], rows::verification)
+            .query_row(
+                params![to.reveal(), application.as_str(), purpose.as_str(), service.as_ref().map(|id| id.as_bytes())],
+                rows::verification,
+            )
             .optional(),
         Lookup::ByReference { provider, reference } => by_reference(connection, provider, reference),
     }
@@ -114,6 +117,10 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> rusqlite::Re
     if let Some(to) = &filter.to {
         conditions.push("destination = ?");
         values.push(to.reveal().to_owned().into());
+    }
+    if let Some(service) = &filter.service {
+        conditions.push("service IS ?");
+        values.push(service.map(|id| id.as_bytes().to_vec()).into());
     }
     if let Some(purpose) = &filter.purpose {
         conditions.push("purpose = ?");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use countersign::core::code::CodeSource;
 use countersign::core::destination::Destination;
 use countersign::core::event::{Event, EventKind};
-use countersign::core::id::{ApplicationName, DeliveryId, VerificationId};
+use countersign::core::id::{ApplicationName, DeliveryId, ServiceId, VerificationId};
 use countersign::core::time::Timestamp;
 use countersign::core::verification::{Delivery, DeliveryStatus, Status, Verification};
 use countersign::store::{ApplicationRecord, KeyRecord};
@@ -15,7 +15,7 @@ macro_rules! verification_columns {
     () => {
         "place, id, application, destination, country, purpose, channel, status, created_at, expires_at, \
     finished_at, code_length, key_id, chosen_digest, chosen_sealed, sends, max_sends, resend_at, wrong_by_id, wrong_by_destination, \
-    max_checks, locale, template, metadata, keyless"
+    max_checks, locale, template, metadata, keyless, service"
     };
 }
 pub(super) use verification_columns;
@@ -50,6 +50,7 @@ pub(super) fn verification(row: &Row<'_>) -> rusqlite::Result<(i64, Verification
     let verification = Verification {
         id: VerificationId::from_bytes(row.get(1)?),
         application: parsed(row, 2)?,
+        service: row.get::<_, Option<[u8; 16]>>(25)?.map(ServiceId::from_bytes),
         to: Destination::restored(row.get(3)?, country.and_then(|country| country.parse().ok())),
         purpose: parsed(row, 5)?,
         keyless: row.get(24)?,

@@ -89,8 +89,8 @@ fn insert_verification(connection: &Connection, row: &Verification) -> rusqlite:
         .prepare_cached(
             "INSERT INTO verification (id, application, destination, country, purpose, channel, status, created_at, expires_at, \
              finished_at, code_length, key_id, chosen_digest, chosen_sealed, sends, max_sends, resend_at, wrong_by_id, \
-             wrong_by_destination, max_checks, locale, template, metadata, keyless) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
+             wrong_by_destination, max_checks, locale, template, metadata, keyless, service) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)",
         )?
         .execute(params![
             row.id.as_bytes(),
@@ -117,6 +117,7 @@ fn insert_verification(connection: &Connection, row: &Verification) -> rusqlite:
             row.template,
             metadata,
             row.keyless,
+            row.service.as_ref().map(|id| id.as_bytes()),
         ])?;
     Ok(connection.last_insert_rowid())
 }

@@ -118,6 +118,7 @@ async fn code_length(
     }
     let filter = ListFilter {
         application: simple.application.clone(),
+        service: Some(None),
         to: Some(to.clone()),
         purpose: Some(purpose.clone()),
         status: Some(Status::Pending),
