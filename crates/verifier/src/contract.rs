@@ -38,7 +38,7 @@ use countersign_core::refusal::{Kind, Refusal};
 use countersign_core::time::Timestamp;
 use countersign_core::verification::{DeliveryStatus, Status};
 
-use crate::store::{AnswerKey, KeptAnswer, ListFilter, NewAnswer};
+use crate::store::{AnswerKey, KeptAnswer, ListFilter, NewAnswer, Record, RecordFilter, RecordName};
 use crate::{CheckRequest, Cleanup, Failure, ManualClock, RecordingSender, SendRequest, Store, Verifier};
 
 /// Makes one test of each promise, for a function that opens a new, empty store.
@@ -69,6 +69,10 @@ macro_rules! store_contract {
             an_answer_is_kept_under_its_key
             an_answer_begun_before_a_crash_keeps_its_seed
             lists_are_paged_newest_first
+            lists_are_cut_by_time
+            a_verification_is_found_by_its_delivery
+            records_are_kept_and_go_with_their_parent
+            records_of_one_name_are_created_once
             keys_are_found_by_digest_until_revoked
             cleanup_is_bounded_and_spares_the_living
         }
@@ -256,16 +260,7 @@ pub async fn verifications_of_two_services_never_meet(store: Arc<dyn Store>) {
 
 /// The first hundred verifications of the application.
 fn everything(bench: &Bench) -> ListFilter {
-    ListFilter {
-        application: ApplicationName::default(),
-        service: None,
-        to: None,
-        purpose: None,
-        status: None,
-        limit: 100,
-        after: None,
-        now: bench.verifier.now(),
-    }
+    ListFilter::new(ApplicationName::default(), bench.verifier.now())
 }
 
 async fn all<T: Send + 'static>(work: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>) -> Vec<T> {
@@ -637,6 +632,96 @@ pub async fn lists_are_paged_newest_first(store: Arc<dyn Store>) {
         ..filter
     };
     assert_eq!(bench.verifier.list(&to).await.unwrap().rows.len(), 1);
+}
+
+pub async fn lists_are_cut_by_time(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let mut begun = Vec::new();
+    for nth in 0..3 {
+        begun.push((bench.verifier.now(), bench.send(&format!("+25569423018{nth}")).await.0));
+        bench.clock.advance(Duration::from_secs(1));
+    }
+    let (at, second) = begun[1];
+    let ids = async |since, until| -> Vec<_> {
+        let page = bench.verifier.list(&ListFilter { since, until, ..everything(&bench) }).await.unwrap();
+        page.rows.into_iter().map(|(row, _)| row.id).collect()
+    };
+    assert_eq!(ids(Some(at), Some(at + Duration::from_millis(1))).await, [second]);
+    assert_eq!(ids(Some(at), None).await, [begun[2].1, second]);
+    assert_eq!(ids(None, Some(at)).await, [begun[0].1]);
+}
+
+pub async fn a_verification_is_found_by_its_delivery(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let (id, _) = bench.send(TO).await;
+    bench.send("+255694230174").await;
+    let (default, store) = (ApplicationName::default(), bench.verifier.store());
+    let whole = bench.verifier.verification(&default, id).await.unwrap().unwrap();
+    let delivery = whole.1[0].id;
+    assert_eq!(store.verification_of(&default, delivery).await.unwrap().unwrap(), whole);
+    assert!(store.verification_of(&"other".parse().unwrap(), delivery).await.unwrap().is_none());
+    let nobody = countersign_core::id::DeliveryId::from_bytes([9; 16]);
+    assert!(store.verification_of(&default, nobody).await.unwrap().is_none());
+}
+
+fn record(kind: &str, id: &str, parent: Option<&str>) -> Record {
+    Record {
+        name: RecordName { application: ApplicationName::default(), kind: kind.to_owned(), id: id.to_owned() },
+        parent: parent.map(str::to_owned),
+        body: format!("{{\"of\":\"{id} – „x“\"}}"),
+        created_at: Timestamp::from_millis(1_790_000_000_000),
+        updated_at: Timestamp::from_millis(1_790_000_000_000),
+    }
+}
+
+pub async fn records_are_kept_and_go_with_their_parent(store: Arc<dyn Store>) {
+    let family = [
+        record("house", "h1", None),
+        record("room", "r1", Some("h1")),
+        record("bed", "b1", Some("r1")),
+        record("room", "r2", Some("h1")),
+        record("house", "h2", None),
+        record("room", "r3", Some("h2")),
+    ];
+    for kept in &family {
+        assert!(store.create_record(kept).await.unwrap());
+        assert!(!store.create_record(kept).await.unwrap(), "one of each name");
+        assert_eq!(store.record(&kept.name).await.unwrap().as_ref(), Some(kept));
+    }
+    let elsewhere = RecordName { application: "other".parse().unwrap(), ..family[0].name.clone() };
+    assert!(store.record(&elsewhere).await.unwrap().is_none());
+    assert!(!store.delete_record(&elsewhere).await.unwrap());
+    let page = async |kind: &str, parent: Option<&str>, limit, after| {
+        let (kind, parent) = (kind.to_owned(), parent.map(str::to_owned));
+        let filter = RecordFilter { application: ApplicationName::default(), kind, parent, limit, after };
+        let page = store.records(&filter).await.unwrap();
+        (page.rows.into_iter().map(|record| record.name.id).collect::<Vec<_>>(), page.next)
+    };
+    let (first, next) = page("room", None, 2, None).await;
+    assert_eq!(first, ["r3", "r2"], "newest first");
+    assert_eq!(page("room", None, 2, next).await, (vec!["r1".to_owned()], None));
+    assert_eq!(page("room", Some("h1"), 2, None).await, (vec!["r2".to_owned(), "r1".to_owned()], None));
+    let changed =
+        Record { body: "{}".into(), updated_at: Timestamp::from_millis(1_790_000_000_001), ..family[3].clone() };
+    assert!(store.update_record(&changed).await.unwrap());
+    assert_eq!(store.record(&changed.name).await.unwrap(), Some(changed));
+    assert!(!store.update_record(&record("house", "h3", None)).await.unwrap());
+    assert!(store.delete_record(&family[0].name).await.unwrap());
+    assert!(!store.delete_record(&family[0].name).await.unwrap());
+    for gone in &family[..4] {
+        assert!(store.record(&gone.name).await.unwrap().is_none(), "{gone:?}");
+    }
+    assert_eq!(page("room", None, 9, None).await, (vec!["r3".to_owned()], None));
+    assert!(store.create_record(&family[0]).await.unwrap(), "a name that was freed can be taken again");
+}
+
+pub async fn records_of_one_name_are_created_once(store: Arc<dyn Store>) {
+    let made = all((0..20).map(|_| {
+        let store = Arc::clone(&store);
+        async move { store.create_record(&record("house", "h1", None)).await.unwrap() }
+    }))
+    .await;
+    assert_eq!(made.into_iter().filter(|made| *made).count(), 1);
 }
 
 pub async fn keys_are_found_by_digest_until_revoked(store: Arc<dyn Store>) {

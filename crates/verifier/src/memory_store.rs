@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use countersign_core::decision::{Changes, GuessKey, Lookup, Snapshot, Write};
 use countersign_core::event::Event;
-use countersign_core::id::{ApplicationName, Purpose, ServiceId, VerificationId};
+use countersign_core::id::{ApplicationName, DeliveryId, Purpose, ServiceId, VerificationId};
 use countersign_core::limit::{LimitKey, Tat};
 use countersign_core::time::Timestamp;
 use countersign_core::verification::{Delivery, DeliveryStatus, GuessLog, Status, Verification};
 
 use crate::sender::BoxFuture;
 use crate::store::{
-    AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, ListFilter, NewAnswer, Page, Store,
-    StoreResult, WithDeliveries,
+    AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, ListFilter, NewAnswer, Page, Record,
+    RecordFilter, RecordName, RecordPage, Store, StoreResult, WithDeliveries,
 };
 
 /// Keeps everything in memory behind one lock. Exact, fast, and forgotten with the process.
@@ -39,6 +39,8 @@ struct State {
     answers: HashMap<AnswerKey, Answer>,
     applications: BTreeMap<ApplicationName, ApplicationRecord>,
     keys: Vec<KeyRecord>,
+    records: BTreeMap<u64, Record>,
+    last_record: u64,
     last_row: u64,
     last_event: u64,
 }
@@ -166,6 +168,18 @@ impl Store for MemoryStore {
         ready(place.and_then(|place| state.rows.get(&place).cloned()))
     }
 
+    fn verification_of<'a>(
+        &'a self,
+        application: &'a ApplicationName,
+        delivery: DeliveryId,
+    ) -> BoxFuture<'a, StoreResult<Option<WithDeliveries>>> {
+        let state = self.state();
+        let has = |(row, deliveries): &&WithDeliveries| {
+            row.application == *application && deliveries.iter().any(|known| known.id == delivery)
+        };
+        ready(state.rows.values().find(has).cloned())
+    }
+
     fn list<'a>(&'a self, filter: &'a ListFilter) -> BoxFuture<'a, StoreResult<Page>> {
         let state = self.state();
         let mut rows = state
@@ -178,6 +192,8 @@ impl Store for MemoryStore {
                     && filter.to.as_ref().is_none_or(|to| row.to.reveal() == to.reveal())
                     && filter.purpose.as_ref().is_none_or(|purpose| row.purpose == *purpose)
                     && filter.status.is_none_or(|status| row.status_at(filter.now) == status)
+                    && filter.since.is_none_or(|since| row.created_at >= since)
+                    && filter.until.is_none_or(|until| row.created_at < until)
             })
             .map(|(place, row)| (*place, row.clone()));
         let page: Vec<_> = rows.by_ref().take(filter.limit).collect();
@@ -345,6 +361,62 @@ impl Store for MemoryStore {
         let known = found.is_some();
         if let Some(key) = found {
             key.revoked_at.get_or_insert(now);
+        }
+        ready(known)
+    }
+
+    fn create_record<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, StoreResult<bool>> {
+        let mut state = self.state();
+        let new = state.records.values().all(|known| known.name != record.name);
+        if new {
+            state.last_record += 1;
+            let place = state.last_record;
+            state.records.insert(place, record.clone());
+        }
+        ready(new)
+    }
+
+    fn update_record<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, StoreResult<bool>> {
+        let mut state = self.state();
+        let found = state.records.values_mut().find(|known| known.name == record.name);
+        let known = found.is_some();
+        if let Some(found) = found {
+            found.body.clone_from(&record.body);
+            found.updated_at = record.updated_at;
+        }
+        ready(known)
+    }
+
+    fn record<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, StoreResult<Option<Record>>> {
+        ready(self.state().records.values().find(|record| record.name == *name).cloned())
+    }
+
+    fn records<'a>(&'a self, filter: &'a RecordFilter) -> BoxFuture<'a, StoreResult<RecordPage>> {
+        let state = self.state();
+        let mut rows = state.records.range(..filter.after.unwrap_or(u64::MAX)).rev().filter(|(_, record)| {
+            record.name.application == filter.application
+                && record.name.kind == filter.kind
+                && filter.parent.as_ref().is_none_or(|parent| record.parent.as_ref() == Some(parent))
+        });
+        let page: Vec<_> = rows.by_ref().take(filter.limit).collect();
+        let next = if rows.next().is_some() { page.last().map(|(place, _)| **place) } else { None };
+        ready(RecordPage { rows: page.into_iter().map(|(_, record)| record.clone()).collect(), next })
+    }
+
+    fn delete_record<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, StoreResult<bool>> {
+        let mut state = self.state();
+        let before = state.records.len();
+        state.records.retain(|_, record| record.name != *name);
+        let known = state.records.len() < before;
+        let mut gone = if known { vec![name.id.clone()] } else { Vec::new() };
+        while let Some(parent) = gone.pop() {
+            state.records.retain(|_, record| {
+                let goes = record.name.application == name.application && record.parent.as_ref() == Some(&parent);
+                if goes {
+                    gone.push(record.name.id.clone());
+                }
+                !goes
+            });
         }
         ready(known)
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use countersign_core::decision::{Changes, Decision, Lookup, Reads, Snapshot};
 use countersign_core::destination::Destination;
 use countersign_core::event::Event;
-use countersign_core::id::{ApplicationName, Purpose, ServiceId, VerificationId};
+use countersign_core::id::{ApplicationName, DeliveryId, Purpose, ServiceId, VerificationId};
 use countersign_core::time::Timestamp;
 use countersign_core::verification::{Delivery, Status, Verification};
 
@@ -90,7 +90,8 @@ pub async fn ask<D: Decision>(store: &dyn Store, decision: D) -> StoreResult<D::
     answer.ok_or_else(|| StoreError::Inconsistent("the store never ran the decision".to_owned()))
 }
 
-/// Remembers verifications, deliveries, limits, guesses and events; applications and their keys; answers given under a key.
+/// Remembers verifications, deliveries, limits, guesses and events; applications, their keys and their records; answers given under
+/// a key.
 pub trait Store: Send + Sync + 'static {
     /// Runs one job and returns when its changes are durable.
     fn run(&self, job: Box<dyn Job>) -> BoxFuture<'_, StoreResult<()>>;
@@ -100,6 +101,13 @@ pub trait Store: Send + Sync + 'static {
         &'a self,
         application: &'a ApplicationName,
         id: VerificationId,
+    ) -> BoxFuture<'a, StoreResult<Option<WithDeliveries>>>;
+
+    /// The verification of an application that has this delivery, with its deliveries in order.
+    fn verification_of<'a>(
+        &'a self,
+        application: &'a ApplicationName,
+        delivery: DeliveryId,
     ) -> BoxFuture<'a, StoreResult<Option<WithDeliveries>>>;
 
     /// A page of verifications, newest first.
@@ -156,6 +164,21 @@ pub trait Store: Send + Sync + 'static {
     /// Revokes a key; `false` if there is none of this id.
     fn revoke_key<'a>(&'a self, id: &'a str, now: Timestamp) -> BoxFuture<'a, StoreResult<bool>>;
 
+    /// Keeps a new record; `false`, and nothing changed, if there is one of this name.
+    fn create_record<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, StoreResult<bool>>;
+
+    /// Replaces the body of a record and its `updated_at`; `false` if there is none of this name.
+    fn update_record<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, StoreResult<bool>>;
+
+    /// One record.
+    fn record<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, StoreResult<Option<Record>>>;
+
+    /// A page of records of one kind, newest first.
+    fn records<'a>(&'a self, filter: &'a RecordFilter) -> BoxFuture<'a, StoreResult<RecordPage>>;
+
+    /// Deletes a record and all that it is the parent of, and what they are; `false` if there is none of this name.
+    fn delete_record<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, StoreResult<bool>>;
+
     /// Whether the store answers.
     fn ping(&self) -> BoxFuture<'_, StoreResult<()>>;
 
@@ -185,12 +208,35 @@ pub struct ListFilter {
     pub purpose: Option<Purpose>,
     /// Only those that have this status at `now`.
     pub status: Option<Status>,
+    /// Only those that began at this instant or later.
+    pub since: Option<Timestamp>,
+    /// Only those that began before this instant.
+    pub until: Option<Timestamp>,
     /// At most so many.
     pub limit: usize,
     /// Only those that come after this place in the list.
     pub after: Option<u64>,
     /// The instant at which statuses are judged.
     pub now: Timestamp,
+}
+
+impl ListFilter {
+    /// The first hundred of an application.
+    #[must_use]
+    pub const fn new(application: ApplicationName, now: Timestamp) -> Self {
+        Self {
+            application,
+            service: None,
+            to: None,
+            purpose: None,
+            status: None,
+            since: None,
+            until: None,
+            limit: 100,
+            after: None,
+            now,
+        }
+    }
 }
 
 /// A page of a list.
@@ -283,4 +329,54 @@ pub struct KeyRecord {
     pub created_at: Timestamp,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+}
+
+/// Names a record: whose, of which kind, which.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordName {
+    /// Whose.
+    pub application: ApplicationName,
+    /// What it is: a word of whoever keeps it.
+    pub kind: String,
+    /// Which: unique among the records of an application.
+    pub id: String,
+}
+
+/// Something that a door keeps for an application and no rule knows of: a service's settings, a rate limit, a webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its name.
+    pub name: RecordName,
+    /// The id of the record that it belongs to, and goes with.
+    pub parent: Option<String>,
+    /// A JSON text.
+    pub body: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its body was last replaced.
+    pub updated_at: Timestamp,
+}
+
+/// Which records to list.
+#[derive(Clone, Debug)]
+pub struct RecordFilter {
+    /// Whose.
+    pub application: ApplicationName,
+    /// Of which kind.
+    pub kind: String,
+    /// Only those of this parent.
+    pub parent: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+    /// Only those that come after this place in the list.
+    pub after: Option<u64>,
+}
+
+/// A page of records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordPage {
+    /// Newest first.
+    pub rows: Vec<Record>,
+    /// The place after which the next page begins; `None` on the last one.
+    pub next: Option<u64>,
 }

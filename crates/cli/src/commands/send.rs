@@ -63,14 +63,12 @@ async fn pending(
     };
     let purpose = args.purpose.as_deref().map(super::status::purpose).transpose()?.unwrap_or_default();
     let filter = ListFilter {
-        application: context.app(),
         service: Some(None),
         to: Some(super::status::destination(context, parts, &to)?),
         purpose: Some(purpose.clone()),
         status: Some(Status::Pending),
         limit: 1,
-        after: None,
-        now: parts.verifier.now(),
+        ..ListFilter::new(context.app(), parts.verifier.now())
     };
     let page = parts.verifier.list(&filter).await?;
     let nothing = || {

@@ -33,14 +33,10 @@ async fn find(context: &Context, parts: &Parts, args: &Status) -> Result<Option<
         Target::Destination(to) => to,
     };
     let filter = ListFilter {
-        application,
-        service: None,
         to: Some(destination(context, parts, &to)?),
         purpose: args.purpose.as_deref().map(purpose).transpose()?,
-        status: None,
         limit: 1,
-        after: None,
-        now: parts.verifier.now(),
+        ..ListFilter::new(application, parts.verifier.now())
     };
     Ok(parts.verifier.list(&filter).await?.rows.into_iter().next())
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Method;
-use countersign::core::id::{ApplicationName, VerificationId};
+use countersign::core::id::{ApplicationName, DeliveryId, VerificationId};
 use countersign::core::time::Timestamp;
 use countersign::core::verification::{Delivery, Verification};
 use countersign::sender::BoxFuture;
 use countersign::store::{
-    AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, ListFilter, NewAnswer, Page,
-    StoreError, StoreResult,
+    AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, ListFilter, NewAnswer, Page, Record,
+    RecordFilter, RecordName, RecordPage, StoreError, StoreResult,
 };
 use countersign::{MemoryStore, Store};
 use serde_json::{Value, json};
@@ -210,6 +210,12 @@ impl Store for Fragile {
     pass! {
         verification(application: &'a ApplicationName, id: VerificationId) -> Option<(Verification, Vec<Delivery>)>;
         list(filter: &'a ListFilter) -> Page;
+        verification_of(application: &'a ApplicationName, delivery: DeliveryId) -> Option<(Verification, Vec<Delivery>)>;
+        create_record(record: &'a Record) -> bool;
+        update_record(record: &'a Record) -> bool;
+        record(name: &'a RecordName) -> Option<Record>;
+        records(filter: &'a RecordFilter) -> RecordPage;
+        delete_record(name: &'a RecordName) -> bool;
         begin_answer(key: &'a AnswerKey, fresh: NewAnswer) -> KeptAnswer;
         keep_answer(key: &'a AnswerKey, answer: Vec<u8>) -> ();
         drop_answer(key: &'a AnswerKey) -> ();

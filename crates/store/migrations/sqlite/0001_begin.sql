@@ -121,6 +121,21 @@ CREATE TABLE kept_answer (
 
 CREATE INDEX kept_answer_expires ON kept_answer (expires_at);
 
+-- What doors keep for an application and no rule knows of: settings of services, rate limits, webhooks.
+CREATE TABLE record (
+    place       INTEGER PRIMARY KEY,
+    application TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    id          TEXT NOT NULL,
+    parent      TEXT,                       -- the id of the record that it goes with
+    body        TEXT NOT NULL,              -- JSON
+    created_at  INTEGER NOT NULL,
+    updated_at  INTEGER NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX record_name ON record (application, kind, id);
+CREATE INDEX record_parent ON record (application, parent) WHERE parent IS NOT NULL;
+
 -- Written when there is nothing to write but that must not show in the time an answer takes.
 CREATE TABLE decoy (
     one   INTEGER PRIMARY KEY CHECK (one = 1),

@@ -15,12 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countersign::core::event::Event;
-use countersign::core::id::{ApplicationName, VerificationId};
+use countersign::core::id::{ApplicationName, DeliveryId, VerificationId};
 use countersign::core::time::Timestamp;
 use countersign::sender::BoxFuture;
 use countersign::store::{
-    AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, ListFilter, NewAnswer, Page, Store,
-    StoreError, StoreResult, WithDeliveries,
+    AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, ListFilter, NewAnswer, Page, Record,
+    RecordFilter, RecordName, RecordPage, Store, StoreError, StoreResult, WithDeliveries,
 };
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -207,6 +207,15 @@ impl Store for SqliteStore {
         Box::pin(self.read(move |connection| read::verification(connection, &application, id)))
     }
 
+    fn verification_of<'a>(
+        &'a self,
+        application: &'a ApplicationName,
+        delivery: DeliveryId,
+    ) -> BoxFuture<'a, StoreResult<Option<WithDeliveries>>> {
+        let application = application.clone();
+        Box::pin(self.read(move |connection| read::verification_of(connection, &application, delivery)))
+    }
+
     fn list<'a>(&'a self, filter: &'a ListFilter) -> BoxFuture<'a, StoreResult<Page>> {
         let filter = filter.clone();
         Box::pin(self.read(move |connection| read::list(connection, &filter)))
@@ -301,6 +310,31 @@ impl Store for SqliteStore {
     fn revoke_key<'a>(&'a self, id: &'a str, now: Timestamp) -> BoxFuture<'a, StoreResult<bool>> {
         let id = id.to_owned();
         Box::pin(self.write(move |connection| write::revoke_key(connection, &id, now)))
+    }
+
+    fn create_record<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, StoreResult<bool>> {
+        let record = record.clone();
+        Box::pin(self.write(move |connection| write::create_record(connection, &record)))
+    }
+
+    fn update_record<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, StoreResult<bool>> {
+        let record = record.clone();
+        Box::pin(self.write(move |connection| write::update_record(connection, &record)))
+    }
+
+    fn record<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, StoreResult<Option<Record>>> {
+        let name = name.clone();
+        Box::pin(self.read(move |connection| read::record(connection, &name)))
+    }
+
+    fn records<'a>(&'a self, filter: &'a RecordFilter) -> BoxFuture<'a, StoreResult<RecordPage>> {
+        let filter = filter.clone();
+        Box::pin(self.read(move |connection| read::records(connection, &filter)))
+    }
+
+    fn delete_record<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, StoreResult<bool>> {
+        let name = name.clone();
+        Box::pin(self.write(move |connection| write::delete_record(connection, &name)))
     }
 
     fn ping(&self) -> BoxFuture<'_, StoreResult<()>> {

@@ -6,11 +6,13 @@ use countersign::core::id::{ApplicationName, DeliveryId, VerificationId};
 use countersign::core::limit::{LimitKey, Tat};
 use countersign::core::time::Timestamp;
 use countersign::core::verification::{Delivery, GuessLog, Status, Verification};
-use countersign::store::{ApplicationRecord, Cleaned, KeyRecord, ListFilter, Page};
+use countersign::store::{
+    ApplicationRecord, Cleaned, KeyRecord, ListFilter, Page, Record, RecordFilter, RecordName, RecordPage,
+};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::rows::{self, api_key_columns, delivery_columns, verification_columns};
+use super::rows::{self, api_key_columns, delivery_columns, record_columns, verification_columns};
 
 /// The verification that a decision is about, with its place.
 pub(super) fn lookup(connection: &Connection, lookup: &Lookup) -> rusqlite::Result<Option<(i64, Verification)>> {
@@ -111,6 +113,24 @@ pub(super) fn verification(
     Ok(Some((row, deliveries)))
 }
 
+pub(super) fn verification_of(
+    connection: &Connection,
+    application: &ApplicationName,
+    delivery: DeliveryId,
+) -> rusqlite::Result<Option<(Verification, Vec<Delivery>)>> {
+    let found = connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            verification_columns!(),
+            " FROM verification WHERE place = (SELECT verification FROM delivery WHERE id = ?1)"
+        ))?
+        .query_row([delivery.as_bytes()], rows::verification)
+        .optional()?;
+    let Some((place, row)) = found.filter(|(_, row)| row.application == *application) else { return Ok(None) };
+    let deliveries = deliveries(connection, place, row.id)?;
+    Ok(Some((row, deliveries)))
+}
+
 pub(super) fn list(connection: &Connection, filter: &ListFilter) -> rusqlite::Result<Page> {
     let mut conditions = vec!["application = ?"];
     let mut values = vec![Value::from(filter.application.to_string())];
@@ -146,6 +166,14 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> rusqlite::Re
                 values.push(status.as_str().to_owned().into());
             }
         }
+    }
+    if let Some(since) = filter.since {
+        conditions.push("created_at >= ?");
+        values.push(since.as_millis().into());
+    }
+    if let Some(until) = filter.until {
+        conditions.push("created_at < ?");
+        values.push(until.as_millis().into());
     }
     values.push(i64::try_from(filter.limit.saturating_add(1)).unwrap_or(i64::MAX).into());
     let sql = format!(
@@ -239,4 +267,34 @@ pub(super) fn key_by_digest(connection: &Connection, digest: [u8; 32]) -> rusqli
         ))?
         .query_row([digest], rows::api_key)
         .optional()
+}
+
+pub(super) fn record(connection: &Connection, name: &RecordName) -> rusqlite::Result<Option<Record>> {
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            record_columns!(),
+            " FROM record WHERE application = ?1 AND kind = ?2 AND id = ?3"
+        ))?
+        .query_row(params![name.application.as_str(), name.kind, name.id], rows::record)
+        .optional()
+        .map(|found| found.map(|(_, record)| record))
+}
+
+pub(super) fn records(connection: &Connection, filter: &RecordFilter) -> rusqlite::Result<RecordPage> {
+    let after = filter.after.map_or(i64::MAX, |after| i64::try_from(after).unwrap_or(i64::MAX));
+    let most = i64::try_from(filter.limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let mut found: Vec<(i64, Record)> = connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            record_columns!(),
+            " FROM record WHERE application = ?1 AND kind = ?2 AND (?3 IS NULL OR parent = ?3) AND place < ?4 \
+             ORDER BY place DESC LIMIT ?5"
+        ))?
+        .query_map(params![filter.application.as_str(), filter.kind, filter.parent, after, most], rows::record)?
+        .collect::<rusqlite::Result<_>>()?;
+    let more = found.len() > filter.limit;
+    found.truncate(filter.limit);
+    let next = if more { found.last().map(|(place, _)| place.unsigned_abs()) } else { None };
+    Ok(RecordPage { rows: found.into_iter().map(|(_, record)| record).collect(), next })
 }

@@ -8,7 +8,7 @@ use countersign::core::event::{Event, EventKind};
 use countersign::core::id::{ApplicationName, DeliveryId, ServiceId, VerificationId};
 use countersign::core::time::Timestamp;
 use countersign::core::verification::{Delivery, DeliveryStatus, Status, Verification};
-use countersign::store::{ApplicationRecord, KeyRecord};
+use countersign::store::{ApplicationRecord, KeyRecord, Record, RecordName};
 use rusqlite::{Row, types::Type};
 
 macro_rules! verification_columns {
@@ -26,6 +26,13 @@ macro_rules! delivery_columns {
     };
 }
 pub(super) use delivery_columns;
+
+macro_rules! record_columns {
+    () => {
+        "place, application, kind, id, parent, body, created_at, updated_at"
+    };
+}
+pub(super) use record_columns;
 
 macro_rules! api_key_columns {
     () => {
@@ -126,6 +133,14 @@ pub(super) fn api_key(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
         created_at: time(row, 6)?,
         revoked_at: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_millis),
     })
+}
+
+/// A record with its place, from `record_columns!`.
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<(i64, Record)> {
+    let name = RecordName { application: parsed(row, 1)?, kind: row.get(2)?, id: row.get(3)? };
+    let record =
+        Record { name, parent: row.get(4)?, body: row.get(5)?, created_at: time(row, 6)?, updated_at: time(row, 7)? };
+    Ok((row.get(0)?, record))
 }
 
 /// Instants as 8-byte big-endian integers.

@@ -7,7 +7,9 @@ use countersign::core::decision::{Changes, Snapshot, Write};
 use countersign::core::limit::Tat;
 use countersign::core::time::Timestamp;
 use countersign::core::verification::{Delivery, GuessLog, Verification};
-use countersign::store::{AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, NewAnswer};
+use countersign::store::{
+    AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, NewAnswer, Record, RecordName,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::read;
@@ -388,4 +390,45 @@ pub(super) fn revoke_key(connection: &Connection, id: &str, now: Timestamp) -> r
         .prepare_cached("UPDATE api_key SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1")?
         .execute(params![id, now.as_millis()])
         .map(|changed| changed == 1)
+}
+
+pub(super) fn create_record(connection: &Connection, record: &Record) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO record (application, kind, id, parent, body, created_at, updated_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            record.name.application.as_str(),
+            record.name.kind,
+            record.name.id,
+            record.parent,
+            record.body,
+            record.created_at.as_millis(),
+            record.updated_at.as_millis(),
+        ])
+        .map(|made| made == 1)
+}
+
+pub(super) fn update_record(connection: &Connection, record: &Record) -> rusqlite::Result<bool> {
+    let name = &record.name;
+    connection
+        .prepare_cached(
+            "UPDATE record SET body = ?4, updated_at = ?5 WHERE application = ?1 AND kind = ?2 AND id = ?3",
+        )?
+        .execute(params![name.application.as_str(), name.kind, name.id, record.body, record.updated_at.as_millis()])
+        .map(|changed| changed == 1)
+}
+
+pub(super) fn delete_record(connection: &Connection, name: &RecordName) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "WITH RECURSIVE goes (place, id) AS (\
+                 SELECT place, id FROM record WHERE application = ?1 AND kind = ?2 AND id = ?3 \
+                 UNION SELECT child.place, child.id FROM record AS child JOIN goes \
+                 ON child.application = ?1 AND child.parent = goes.id) \
+             DELETE FROM record WHERE place IN (SELECT place FROM goes)",
+        )?
+        .execute(params![name.application.as_str(), name.kind, name.id])
+        .map(|deleted| deleted > 0)
 }

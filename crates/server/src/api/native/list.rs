@@ -78,15 +78,13 @@ fn read(verifier: &Verifier, application: ApplicationName, query: &str) -> Resul
     let to = to.map(|to| Destination::parse(&to, policy.policy.default_country)).transpose();
     let purpose = purpose.map(|purpose| purpose.parse()).transpose();
     Ok(ListFilter {
-        service: None,
         to: to.map_err(|no| Problem::from_refusal(&Refusal::InvalidDestination(no), None))?,
         purpose: purpose
             .map_err(|_| Problem::invalid("purpose", "must be 1 to 32 characters of a-z, 0-9, `_` and `-`"))?,
         status: status.map(|status| read_status(&status)).transpose()?,
         limit: limit.map_or(Ok(20), |limit| read_limit(&limit))?,
         after: cursor.map(|cursor| read_cursor(&cursor)).transpose()?,
-        now: verifier.now(),
-        application,
+        ..ListFilter::new(application, verifier.now())
     })
 }
 

@@ -117,14 +117,12 @@ async fn code_length(
         return Ok(held.code_length);
     }
     let filter = ListFilter {
-        application: simple.application.clone(),
         service: Some(None),
         to: Some(to.clone()),
         purpose: Some(purpose.clone()),
         status: Some(Status::Pending),
         limit: 1,
-        after: None,
-        now: door.verifier.now(),
+        ..ListFilter::new(simple.application.clone(), door.verifier.now())
     };
     let pending = door.verifier.list(&filter).await?.rows.into_iter().next();
     let policy = door.verifier.application(&simple.application)?.policy.code_length;
