@@ -18,7 +18,7 @@ use countersign_core::id::ApplicationName;
 use countersign_core::message;
 use countersign_core::outcome::Outcome;
 use countersign_core::policy::Application;
-use countersign_core::send::{Begin, Send, What};
+use countersign_core::send::{Begin, Send, Terms, What};
 use countersign_core::time::Timestamp;
 use countersign_core::verification::{By, Delivery, Verification};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -50,6 +50,7 @@ impl World {
             channel: None,
             client: Some("192.0.2.1".to_owned()),
             carry_now: true,
+            terms: Terms::default(),
             chance: Chance::from_bytes(&[9; 56]),
             now: NOW,
         }
@@ -105,8 +106,7 @@ fn report(world: &World, delivery: &Delivery) -> Report {
 fn pieces(c: &mut Criterion) {
     let world = World::new();
     let (verification, delivery) = world.sent();
-    let binding =
-        Binding { verification: &[1; 16], application: "default", destination: "+255694230173", purpose: "login" };
+    let binding = Binding::new(&[1; 16], "default", "+255694230173", "login");
     let source = CodeSource::Derived { key: world.keys.active().clone() };
     let text = message::write(&world.application, &world.keys, &verification, &delivery).unwrap().text;
     countersign_core::destination::warm_up();

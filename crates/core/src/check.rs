@@ -257,7 +257,7 @@ impl Check {
             Against::Id(_) => ("", ""),
         };
         let application = self.application.name.as_str();
-        let nothing = Binding { verification: &nobody, application, destination, purpose };
+        let nothing = Binding::new(&nobody, application, destination, purpose);
         let binding = found.map_or(nothing, Verification::binding);
         let source = CodeSource::Derived { key: self.keys.active().clone() };
         std::hint::black_box(self.keys.matches(&source, binding, self.application.policy.code_length, &self.code).ok());

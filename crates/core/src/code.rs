@@ -16,6 +16,8 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::verification::Payment;
+
 /// The lengths that a code may have, in digits.
 pub const LENGTHS: RangeInclusive<u8> = 4..=10;
 
@@ -91,6 +93,18 @@ pub struct Binding<'a> {
     pub destination: &'a str,
     /// The purpose.
     pub purpose: &'a str,
+    /// The service, unless it is the application's own.
+    pub service: Option<&'a [u8; 16]>,
+    /// The payment that it confirms.
+    pub payment: Option<&'a Payment>,
+}
+
+impl<'a> Binding<'a> {
+    /// Bound to these four: no service but the application's own, no payment.
+    #[must_use]
+    pub const fn new(verification: &'a [u8; 16], application: &'a str, destination: &'a str, purpose: &'a str) -> Self {
+        Self { verification, application, destination, purpose, service: None, payment: None }
+    }
 }
 
 /// Names a key of the ring: `[a-z0-9_-]{1,32}`.
@@ -248,7 +262,7 @@ impl KeyRing {
     #[must_use]
     pub fn fingerprint(&self, parts: &[&[u8]]) -> [u8; 32] {
         let nobody = [0; 16];
-        let binding = Binding { verification: &nobody, application: "", destination: "", purpose: "fingerprint" };
+        let binding = Binding::new(&nobody, "", "", "fingerprint");
         let Some((_, oldest)) = self.keys.last() else { return [0; 32] };
         let mut mac = mac(oldest, "countersign fingerprint v1", binding);
         for part in parts {
@@ -259,7 +273,7 @@ impl KeyRing {
     }
 
     const fn blob(context: &[u8; 16]) -> Binding<'_> {
-        Binding { verification: context, application: "", destination: "", purpose: "kept answer" }
+        Binding::new(context, "", "", "kept answer")
     }
 
     fn key(&self, id: &KeyId) -> Result<&Key, CodeUnavailable> {
@@ -334,6 +348,15 @@ fn mac(key: &Key, label: &str, binding: Binding<'_>) -> Hmac<Sha256> {
     ] {
         mac.update(&(field.len() as u64).to_be_bytes());
         mac.update(field);
+    }
+    // What most have not costs them nothing. Three fields or none: no other input is as long and reads the same.
+    if binding.service.is_some() || binding.payment.is_some() {
+        let (amount, payee) = binding.payment.map_or(("", ""), |payment| (&payment.amount, &payment.payee));
+        let service = binding.service.map_or(&[][..], |id| id);
+        for field in [service, amount.as_bytes(), payee.as_bytes()] {
+            mac.update(&(field.len() as u64).to_be_bytes());
+            mac.update(field);
+        }
     }
     mac
 }

@@ -66,6 +66,38 @@ pub struct LimitRule {
     pub window: Duration,
 }
 
+/// A limit that one request brings along, besides the application's own: charged together with them, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtraLimit {
+    /// Its counter.
+    pub key: LimitKey,
+    /// How many in a window.
+    pub quota: u32,
+    /// The window.
+    pub window: Duration,
+}
+
+impl ExtraLimit {
+    /// The counter of the limit `id` of an application for the one who is counted: `whom` is a digest, so that it is of one length
+    /// and tells nobody.
+    #[must_use]
+    pub fn new(application: &ApplicationName, id: &str, whom: &[u8; 16], quota: u32, window: Duration) -> Self {
+        let mut key = format!("{application}/extra/{id}/");
+        whom.iter().for_each(|byte| {
+            let _ = write!(key, "{byte:02x}");
+        });
+        let _ = write!(key, "/sends/{}", window.as_secs());
+        Self { key: LimitKey(key), quota, window }
+    }
+
+    /// Whether one more is allowed at `now`.
+    #[must_use]
+    pub fn check(&self, stored: Option<Tat>, now: Timestamp) -> Verdict {
+        let rule = LimitRule { per: Per::Application, of: Of::Sends, quota: self.quota, window: self.window };
+        rule.check(stored, now)
+    }
+}
+
 /// Names one counter in the store. Readable there, so that an operator can see what is limited; `Debug` leaves out whom it counts.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LimitKey(pub String);

@@ -1,9 +1,11 @@
 //! What the person reads: templates, the last lines that phones look for, and what a text costs to send.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use minijinja::value::{Object, Value};
 use minijinja::{Environment, UndefinedBehavior, context};
 use zeroize::Zeroizing;
 
@@ -11,16 +13,16 @@ use crate::channel::Channel;
 use crate::code::{Code, CodeUnavailable, KeyRing};
 use crate::outcome::Message;
 use crate::policy::Application;
-use crate::verification::{Delivery, Verification};
+use crate::verification::{Delivery, Verification, Wording};
 
 /// The name of the template taken when a request names none.
 pub const DEFAULT_TEMPLATE: &str = "default";
 /// The language taken when a template has none of those asked for.
 pub const DEFAULT_LOCALE: &str = "en";
 
-const BUILT_IN: &str = "Your {{ application }} code is {{ code }}. It expires in {% if seconds < 60 %}{{ seconds }} {{ 'second' if seconds == 1 else 'seconds' }}{% else %}{{ minutes }} {{ 'minute' if minutes == 1 else 'minutes' }}{% endif %}.";
+const BUILT_IN: &str = "Your {{ application }} code{% if amount %} to pay {{ amount }} to {{ payee }}{% endif %} is {{ code }}. It expires in {% if seconds < 60 %}{{ seconds }} {{ 'second' if seconds == 1 else 'seconds' }}{% else %}{{ minutes }} {{ 'minute' if minutes == 1 else 'minutes' }}{% endif %}.";
 /// What a template may name.
-const NAMES: [&str; 5] = ["application", "code", "minutes", "seconds", "purpose"];
+const NAMES: [&str; 8] = ["application", "code", "minutes", "seconds", "purpose", "amount", "payee", "custom"];
 /// Longer than eight concatenated SMS: nobody means that.
 const MAX_TEMPLATE: usize = 2000;
 /// Steps that a template may take: thousands of times what a sentence needs, and the end of any loop that was not meant.
@@ -38,7 +40,7 @@ pub struct Templates {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTemplate {
     /// It cannot be read, or uses a name that does not exist.
-    #[error("{0}; the names are application, code, minutes, seconds, purpose")]
+    #[error("{0}; the names are application, code, minutes, seconds, purpose, amount, payee, custom")]
     Syntax(String),
     /// The code does not appear in it.
     #[error("the text does not hold the code; write {{{{ code }}}} where it should stand")]
@@ -68,7 +70,9 @@ impl Templates {
         }
         // Two lives, so that neither a text for one minute nor one for several is without its code.
         for (code, minutes, seconds) in [("987654", 5, 300), ("01234567", 1, 30)] {
-            let sample = context! { application => "App", code, minutes, seconds, purpose => "login" };
+            let (amount, payee, custom) = ("", "", Value::from_object(Custom::default()));
+            let sample =
+                context! { application => "App", code, minutes, seconds, purpose => "login", amount, payee, custom };
             let text = template.render(sample).map_err(syntax)?;
             if !text.contains(code) {
                 return Err(InvalidTemplate::NoCode);
@@ -86,6 +90,22 @@ impl Templates {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.names.contains(name)
+    }
+
+    /// Every text, by name, language and channel.
+    #[must_use]
+    pub fn texts(&self) -> Vec<Text> {
+        let mut texts: Vec<_> = self
+            .environment
+            .templates()
+            .filter_map(|(key, template)| {
+                let mut parts = key.split('/').map(str::to_owned);
+                let (name, locale, channel) = (parts.next()?, parts.next()?, parts.next()?);
+                Some(Text { name, locale, channel, source: template.source().to_owned() })
+            })
+            .collect();
+        texts.sort();
+        texts
     }
 
     /// The text for a name, language and channel: the language as asked (`pt-BR`), then without its region (`pt`), then English;
@@ -143,6 +163,19 @@ fn explain(error: &minijinja::Error) -> String {
     text
 }
 
+/// One text of the templates, as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Text {
+    /// The template's name.
+    pub name: String,
+    /// The language, in lower case.
+    pub locale: String,
+    /// The channel's name.
+    pub channel: String,
+    /// What it says.
+    pub source: String,
+}
+
 /// Why a message could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Unwritable {
@@ -174,13 +207,18 @@ pub fn write(
     // What is left of the life when the message was decided on, rounded down, but for the seconds that sending again at once takes:
     // 4:58 is 5 minutes, 4:30 is 4.
     let left = verification.expires_at.since(delivery.queued_at);
+    let name = verification.wording.name.as_deref().unwrap_or(&application.display_name);
+    let (amount, payee) = verification.payment.as_ref().map_or(("", ""), |paid| (&paid.amount, &paid.payee));
     let body = template
         .render(context! {
-            application => on_one_line(&application.display_name),
+            application => on_one_line(name),
             code => code.reveal(),
             minutes => ((left.as_secs() + 5) / 60).max(1),
             seconds => left.as_secs(),
             purpose => verification.purpose.as_str(),
+            amount => on_one_line(amount),
+            payee => on_one_line(payee),
+            custom => Value::from_object(Custom(verification.wording.values.clone())),
         })
         .map_err(|error| Unwritable::Template(explain(&error)))?;
     Ok(Message {
@@ -188,11 +226,22 @@ pub fn write(
         application: application.name.clone(),
         channel: delivery.channel,
         to: verification.to.clone(),
-        text: with_last_lines(Zeroizing::new(body), application, delivery.channel, &code),
+        text: with_last_lines(Zeroizing::new(body), application, &verification.wording, delivery.channel, &code),
         code,
         locale,
         expires_at: verification.expires_at,
     })
+}
+
+/// The values that one request gives a template: `{{ custom.order }}`. What was not given is empty, so that no message fails for it.
+#[derive(Debug, Default)]
+struct Custom(BTreeMap<String, String>);
+
+impl Object for Custom {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let value = key.as_str().and_then(|key| self.0.get(key));
+        Some(Value::from(value.map(|value| on_one_line(value).into_owned()).unwrap_or_default()))
+    }
 }
 
 /// A name as part of a sentence: without line breaks, so that it cannot end in a last line that looks origin-bound, and without the
@@ -212,6 +261,7 @@ fn on_one_line(name: &str) -> Cow<'_, str> {
 fn with_last_lines(
     body: Zeroizing<String>,
     application: &Application,
+    wording: &Wording,
     channel: Channel,
     code: &Code,
 ) -> Zeroizing<String> {
@@ -222,7 +272,7 @@ fn with_last_lines(
     let mut text = Zeroizing::new(String::with_capacity(body.len() + 300));
     text.push_str(body.trim_end());
     let mut gap = "\n\n";
-    if let Some(hash) = &application.android_app_hash {
+    if let Some(hash) = wording.android_app_hash.as_ref().or(application.android_app_hash.as_ref()) {
         text.push_str(gap);
         text.push_str(hash);
         gap = "\n";

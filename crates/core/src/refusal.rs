@@ -62,6 +62,8 @@ pub enum Limit {
     Rate(crate::limit::Per),
     /// The day's budget of wrong guesses at a destination.
     Checks,
+    /// One that the request brought along: its place among them.
+    Extra(u16),
 }
 
 impl Limit {
@@ -71,6 +73,7 @@ impl Limit {
         match self {
             Self::Rate(per) => per.as_str(),
             Self::Checks => "checks",
+            Self::Extra(_) => "extra",
         }
     }
 }

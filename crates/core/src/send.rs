@@ -10,12 +10,12 @@ use crate::decision::{Chance, Changes, Decision, GuessKey, Lookup, Reads, Snapsh
 use crate::destination::{Destination, InvalidDestination, NumberType};
 use crate::event::{Event, EventKind};
 use crate::id::{Purpose, ServiceId, VerificationId};
-use crate::limit::{LimitKey, LimitRule, Of, Tat, Verdict};
+use crate::limit::{ExtraLimit, LimitKey, LimitRule, Of, Tat, Verdict};
 use crate::policy::{Application, Policy};
 use crate::refusal::{Limit, Refusal};
 use crate::route;
 use crate::time::Timestamp;
-use crate::verification::{Delivery, DeliveryStatus, Status, Verification};
+use crate::verification::{Delivery, DeliveryStatus, Payment, Status, Verification, Wording};
 
 /// Asks for a message to be sent.
 #[derive(Debug)]
@@ -32,10 +32,23 @@ pub struct Send {
     pub client: Option<String>,
     /// Whether this process can carry the message at once. If not, it waits in the outbox for whoever can.
     pub carry_now: bool,
+    /// What holds for this request besides the application's rules.
+    pub terms: Terms,
     /// Random bytes. The same ones for the same idempotency key, so that a send is known again after a crash.
     pub chance: Chance,
     /// The instant.
     pub now: Timestamp,
+}
+
+/// What holds for one request besides the application's rules, as its door knows it.
+#[derive(Debug, Default)]
+pub struct Terms {
+    /// Limits that it brings along.
+    pub limits: Vec<ExtraLimit>,
+    /// The pause before the same verification may be sent again; the policy's if not said.
+    pub resend_after: Option<Duration>,
+    /// The application vouches for this number: its country is not asked about.
+    pub vouched: bool,
 }
 
 /// What to send.
@@ -69,6 +82,10 @@ pub struct Begin {
     pub metadata: BTreeMap<String, String>,
     /// Whether whoever asks has no key, and so will hold its id without being known.
     pub keyless: bool,
+    /// The payment that the code is to confirm.
+    pub payment: Option<Payment>,
+    /// What the message says in words of its own.
+    pub wording: Wording,
 }
 
 impl Begin {
@@ -86,6 +103,8 @@ impl Begin {
             custom_code: None,
             metadata: BTreeMap::new(),
             keyless: false,
+            payment: None,
+            wording: Wording::default(),
         }
     }
 }
@@ -127,11 +146,9 @@ impl Decision for Send {
 
     fn reads(&self, verification: Option<&Verification>) -> Reads {
         let Some(to) = self.destination(verification) else { return Reads::default() };
-        Reads {
-            limits: limit_keys(&self.application, to, self.client.as_deref(), Of::Sends),
-            guesses: Some(GuessKey::new(&self.application.name, to)),
-            deliveries: true,
-        }
+        let mut limits = limit_keys(&self.application, to, self.client.as_deref(), Of::Sends);
+        limits.extend(self.terms.limits.iter().map(|limit| limit.key.clone()));
+        Reads { limits, guesses: Some(GuessKey::new(&self.application.name, to)), deliveries: true }
     }
 
     fn decide(&self, snapshot: &Snapshot) -> (Changes, Self::Answer) {
@@ -178,13 +195,17 @@ impl Send {
             }
         };
         let channel = self.channel.or(pending.map(|found| found.channel)).unwrap_or_else(|| Channel::default_for(to));
-        refusals.extend(refuse_destination(&self.application, to, channel));
-        refusals.extend(pending.and_then(|found| refuse_resend(found, &self.application.policy, self.now)));
-        let charged = charge(&self.application, to, self.client.as_deref(), Of::Sends, &snapshot.limits, self.now);
-        let charged = charged.unwrap_or_else(|limits| {
-            refusals.extend(limits);
-            Vec::new()
-        });
+        refusals.extend(refuse_destination(&self.application, to, channel, self.terms.vouched));
+        refusals.extend(pending.and_then(|found| refuse_resend(found, self.pause(), self.now)));
+        let (own, extra) = snapshot.limits.split_at(snapshot.limits.len().saturating_sub(self.terms.limits.len()));
+        let own = charge(&self.application, to, self.client.as_deref(), Of::Sends, own, self.now);
+        let mut charged = Vec::new();
+        for result in [own, charge_extra(&self.terms.limits, extra, self.now)] {
+            match result {
+                Ok(counters) => charged.extend(counters),
+                Err(limits) => refusals.extend(limits),
+            }
+        }
         if let Some(refusal) = Refusal::first(refusals) {
             return Err(refusal);
         }
@@ -195,6 +216,10 @@ impl Send {
             (None, What::Again(_)) => return Err(Refusal::NotFound),
         };
         Ok(self.commit(verification, begun, snapshot, charged))
+    }
+
+    fn pause(&self) -> Duration {
+        self.terms.resend_after.unwrap_or(self.application.policy.resend_after)
     }
 
     fn refuse_begin(&self, begin: &Begin, pending: Option<&Verification>) -> Vec<Refusal> {
@@ -221,6 +246,11 @@ impl Send {
                 invalid("custom_code", "the pending verification has another code; cancel it first");
             }
         }
+        if let (Some(found), Some(payment)) = (pending, &begin.payment)
+            && found.payment.as_ref() != Some(payment)
+        {
+            invalid("payment", "the pending verification is for another payment; cancel it first");
+        }
         refusals
     }
 
@@ -231,11 +261,11 @@ impl Send {
     fn begin(&self, begin: &Begin, channel: Channel, snapshot: &Snapshot) -> Verification {
         let policy = &self.application.policy;
         let id = self.chance.verification;
+        let application = self.application.name.as_str();
         let binding = Binding {
-            verification: id.as_bytes(),
-            application: self.application.name.as_str(),
-            destination: begin.to.reveal(),
-            purpose: begin.purpose.as_str(),
+            service: begin.service.as_ref().map(ServiceId::as_bytes),
+            payment: begin.payment.as_ref(),
+            ..Binding::new(id.as_bytes(), application, begin.to.reveal(), begin.purpose.as_str())
         };
         let chosen = begin.custom_code.as_ref().or_else(|| self.application.test_code(&begin.to));
         let (code, code_length) = match chosen {
@@ -261,13 +291,15 @@ impl Send {
             code,
             sends: 1,
             max_sends: policy.max_sends,
-            resend_at: self.now + policy.resend_after,
+            resend_at: self.now + self.pause(),
             wrong_by_id: 0,
             wrong_by_destination: 0,
             max_checks: policy.max_checks,
             locale: begin.locale.clone(),
             template: begin.template.clone(),
             metadata: begin.metadata.clone(),
+            payment: begin.payment.clone(),
+            wording: begin.wording.clone(),
         }
     }
 
@@ -282,11 +314,14 @@ impl Send {
         let mut next = found.clone();
         next.sends += 1;
         next.channel = channel;
-        next.resend_at = self.now + self.application.policy.resend_after;
-        if let What::Begin(begin) = &self.what
-            && begin.template.is_some()
-        {
-            next.template.clone_from(&begin.template);
+        next.resend_at = self.now + self.pause();
+        if let What::Begin(begin) = &self.what {
+            if begin.template.is_some() {
+                next.template.clone_from(&begin.template);
+            }
+            if begin.wording != Wording::default() {
+                next.wording.clone_from(&begin.wording);
+            }
         }
         next
     }
@@ -337,7 +372,7 @@ impl Send {
 }
 
 /// What no waiting mends about a destination: refused before any provider is asked.
-fn refuse_destination(application: &Application, to: &Destination, channel: Channel) -> Vec<Refusal> {
+fn refuse_destination(application: &Application, to: &Destination, channel: Channel, vouched: bool) -> Vec<Refusal> {
     let policy = &application.policy;
     let mut refusals = Vec::new();
     let kind = to.number_type();
@@ -346,7 +381,7 @@ fn refuse_destination(application: &Application, to: &Destination, channel: Chan
     if !channel.reaches(to) || walled {
         refusals.push(Refusal::InvalidDestination(InvalidDestination::Channel));
     }
-    if matches!(to, Destination::Phone(_)) && !policy.allowed_countries.contains(to.country()) {
+    if matches!(to, Destination::Phone(_)) && !vouched && !policy.allowed_countries.contains(to.country()) {
         refusals.push(Refusal::CountryBlocked);
     }
     if kind.is_some_and(|kind| policy.blocked_number_types.contains(&kind)) {
@@ -358,13 +393,13 @@ fn refuse_destination(application: &Application, to: &Destination, channel: Chan
     refusals
 }
 
-fn refuse_resend(found: &Verification, policy: &Policy, now: Timestamp) -> Option<Refusal> {
+fn refuse_resend(found: &Verification, pause: Duration, now: Timestamp) -> Option<Refusal> {
     if found.sends_left() == 0 {
         return Some(Refusal::MaxSendsReached { retry_after: found.expires_at.after(now) });
     }
     // Bounded by the pause itself: a clock that was ahead must not stretch it.
-    let retry_after = found.resend_at.after(now).min(policy.resend_after);
-    (!retry_after.is_zero()).then_some(Refusal::ResendTooSoon { retry_after, pause: policy.resend_after })
+    let retry_after = found.resend_at.after(now).min(pause);
+    (!retry_after.is_zero()).then_some(Refusal::ResendTooSoon { retry_after, pause })
 }
 
 /// The counters that a request of this application is counted by.
@@ -411,6 +446,27 @@ pub(crate) fn charge(
     if refusals.is_empty() { Ok(charged) } else { Err(refusals) }
 }
 
+/// Charges the limits that a request brought along, or none.
+fn charge_extra(
+    limits: &[ExtraLimit],
+    stored: &[Option<Tat>],
+    now: Timestamp,
+) -> Result<Vec<(LimitKey, Tat)>, Vec<Refusal>> {
+    let (mut charged, mut refusals) = (Vec::with_capacity(limits.len()), Vec::new());
+    for (place, (extra, tat)) in (0_u16..).zip(limits.iter().zip(stored)) {
+        match extra.check(*tat, now) {
+            Verdict::Allowed { tat, .. } => charged.push((extra.key.clone(), tat)),
+            Verdict::Refused { retry_after } => refusals.push(Refusal::RateLimited {
+                limit: Limit::Extra(place),
+                quota: extra.quota,
+                window: extra.window,
+                retry_after,
+            }),
+        }
+    }
+    if refusals.is_empty() { Ok(charged) } else { Err(refusals) }
+}
+
 /// Calls a verification off. No limit is given back.
 #[derive(Debug)]
 pub struct Cancel {
@@ -434,16 +490,53 @@ impl Decision for Cancel {
     }
 
     fn decide(&self, snapshot: &Snapshot) -> (Changes, Self::Answer) {
-        let Some(found) = &snapshot.verification else { return (Changes::default(), Err(Refusal::NotFound)) };
-        if !found.is_pending_at(self.now) {
-            return (Changes::default(), Err(Refusal::NotPending { status: found.status_at(self.now) }));
-        }
-        let mut next = found.clone();
-        next.finish(Status::Canceled, self.now);
-        let events = vec![event(EventKind::VerificationCanceled, &next, self.now)];
-        let changes = Changes { verification: Some(Write::Update(next.clone())), events, ..Changes::default() };
-        (changes, Ok((next, snapshot.deliveries.clone())))
+        close(snapshot, Status::Canceled, EventKind::VerificationCanceled, self.now)
     }
+}
+
+/// Ends a verification as approved because the application itself found the code to be right, as it can with one that it chose.
+#[derive(Debug)]
+pub struct Approve {
+    /// Whose rules hold.
+    pub application: Arc<Application>,
+    /// Which.
+    pub id: VerificationId,
+    /// The instant.
+    pub now: Timestamp,
+}
+
+impl Decision for Approve {
+    type Answer = Result<(Verification, Vec<Delivery>), Refusal>;
+
+    fn lookup(&self) -> Lookup {
+        Lookup::ById { application: self.application.name.clone(), id: self.id }
+    }
+
+    fn reads(&self, _: Option<&Verification>) -> Reads {
+        Reads { deliveries: true, ..Reads::default() }
+    }
+
+    fn decide(&self, snapshot: &Snapshot) -> (Changes, Self::Answer) {
+        close(snapshot, Status::Approved, EventKind::VerificationApproved, self.now)
+    }
+}
+
+/// Ends a pending verification on the application's word.
+fn close(
+    snapshot: &Snapshot,
+    status: Status,
+    kind: EventKind,
+    now: Timestamp,
+) -> (Changes, Result<(Verification, Vec<Delivery>), Refusal>) {
+    let Some(found) = &snapshot.verification else { return (Changes::default(), Err(Refusal::NotFound)) };
+    if !found.is_pending_at(now) {
+        return (Changes::default(), Err(Refusal::NotPending { status: found.status_at(now) }));
+    }
+    let mut next = found.clone();
+    next.finish(status, now);
+    let events = vec![event(kind, &next, now)];
+    let changes = Changes { verification: Some(Write::Update(next.clone())), events, ..Changes::default() };
+    (changes, Ok((next, snapshot.deliveries.clone())))
 }
 
 /// Writes down that a verification's time is up, so that it is told to those who wait for the event.

@@ -70,6 +70,37 @@ pub struct Verification {
     pub template: Option<String>,
     /// The application's own notes, at most ten.
     pub metadata: BTreeMap<String, String>,
+    /// The payment that its code confirms.
+    pub payment: Option<Payment>,
+    /// What its message says in words of its own.
+    pub wording: Wording,
+}
+
+/// A payment that a code confirms: whoever offers the code must name the same one (dynamic linking, Delegated Regulation (EU)
+/// 2018/389 article 5). The code is derived from it too, so that an altered row has another code.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payment {
+    /// How much, as the application writes it, with its currency.
+    pub amount: String,
+    /// To whom.
+    pub payee: String,
+}
+
+impl fmt::Debug for Payment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Payment")
+    }
+}
+
+/// What the message of one verification says in place of the application's words, or besides them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wording {
+    /// In place of [`crate::policy::Application::display_name`].
+    pub name: Option<String>,
+    /// In place of [`crate::policy::Application::android_app_hash`].
+    pub android_app_hash: Option<String>,
+    /// What a template names as `custom`.
+    pub values: BTreeMap<String, String>,
 }
 
 /// Where a verification stands.
@@ -153,6 +184,8 @@ impl Verification {
             application: self.application.as_str(),
             destination: self.to.reveal(),
             purpose: self.purpose.as_str(),
+            service: self.service.as_ref().map(ServiceId::as_bytes),
+            payment: self.payment.as_ref(),
         }
     }
 

@@ -10,7 +10,7 @@ use countersign_core::code::{Binding, Code, CodeSource, CodeUnavailable, Key, Ke
 use countersign_core::decision::Decision;
 use countersign_core::message;
 use countersign_core::policy::TestDestination;
-use countersign_core::send::{Begin, Send, What};
+use countersign_core::send::{Begin, Send, Terms, What};
 use countersign_core::verification::By;
 use house::{House, TO, bytes, code, number};
 
@@ -36,7 +36,7 @@ fn ring() -> KeyRing {
 }
 
 fn binding(id: &[u8; 16]) -> Binding<'_> {
-    Binding { verification: id, application: "default", destination: TO, purpose: "login" }
+    Binding::new(id, "default", TO, "login")
 }
 
 fn derived(key: &str) -> CodeSource {
@@ -191,7 +191,7 @@ fn the_same_binding_gives_the_same_code_and_any_other_an_unrelated_one() {
     let keys = ring();
     let base = (id(1), "default", TO, "login", 10);
     let of = |(id, application, destination, purpose, length): ([u8; 16], &str, &str, &str, u8)| {
-        let binding = Binding { verification: &id, application, destination, purpose };
+        let binding = Binding::new(&id, application, destination, purpose);
         keys.code(&derived("k1"), binding, length).unwrap().reveal().to_owned()
     };
     assert_eq!(of(base), of(base));
@@ -393,6 +393,7 @@ fn bug_f2_no_debug_shows_a_code_or_a_whole_destination() {
         channel: None,
         client: Some("192.0.2.1".to_owned()),
         carry_now: true,
+        terms: Terms::default(),
         chance,
         now: house.now,
     };

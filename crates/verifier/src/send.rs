@@ -9,10 +9,11 @@ use countersign_core::code::Code;
 use countersign_core::decision::Chance;
 use countersign_core::destination::Destination;
 use countersign_core::id::{ApplicationName, Purpose, ServiceId, VerificationId};
+use countersign_core::limit::ExtraLimit;
 use countersign_core::policy::Application;
 use countersign_core::refusal::Refusal;
-use countersign_core::send::{Begin, Send, Sent, What};
-use countersign_core::verification::{Delivery, Verification};
+use countersign_core::send::{Begin, Send, Sent, Terms, What};
+use countersign_core::verification::{Delivery, Payment, Verification, Wording};
 use tokio::sync::oneshot;
 
 use crate::deliver::Word;
@@ -33,6 +34,7 @@ pub struct SendRequest {
     channel: Option<Channel>,
     client: Option<String>,
     seed: Option<[u8; 56]>,
+    terms: Terms,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,8 @@ struct Wanted {
     custom_code: Option<CustomCode>,
     metadata: BTreeMap<String, String>,
     keyless: bool,
+    payment: Option<Payment>,
+    wording: Wording,
 }
 
 /// A code chosen by the caller, unread: it must not show in `Debug` either.
@@ -78,7 +82,14 @@ impl SendRequest {
     }
 
     fn new(target: Target) -> Self {
-        Self { application: ApplicationName::default(), target, channel: None, client: None, seed: None }
+        Self {
+            application: ApplicationName::default(),
+            target,
+            channel: None,
+            client: None,
+            seed: None,
+            terms: Terms::default(),
+        }
     }
 
     /// For this application rather than `default`.
@@ -149,6 +160,39 @@ impl SendRequest {
     #[must_use]
     pub fn keyless(self) -> Self {
         self.wanting(|wanted| wanted.keyless = true)
+    }
+
+    /// Confirming this payment: whoever checks the code must name the same one.
+    #[must_use]
+    pub fn payment(self, payment: Payment) -> Self {
+        self.wanting(|wanted| wanted.payment = Some(payment))
+    }
+
+    /// With a message that says this in words of its own.
+    #[must_use]
+    pub fn wording(self, wording: Wording) -> Self {
+        self.wanting(|wanted| wanted.wording = wording)
+    }
+
+    /// Charged to these limits too: together with the application's own, or not at all.
+    #[must_use]
+    pub fn limits(mut self, limits: Vec<ExtraLimit>) -> Self {
+        self.terms.limits = limits;
+        self
+    }
+
+    /// With this pause before the same verification may be sent again, rather than the policy's.
+    #[must_use]
+    pub const fn resend_after(mut self, pause: Duration) -> Self {
+        self.terms.resend_after = Some(pause);
+        self
+    }
+
+    /// To a number that the application vouches for: its country is not asked about.
+    #[must_use]
+    pub const fn vouched(mut self) -> Self {
+        self.terms.vouched = true;
+        self
     }
 
     /// For an end user at this address, counted by the client limits. An IPv6 address should be given as its /64.
@@ -222,6 +266,7 @@ impl Verifier {
             channel: request.channel,
             client: request.client,
             carry_now: permit.is_some(),
+            terms: request.terms,
             chance,
             now: self.now(),
         };
@@ -263,6 +308,14 @@ fn read(application: &Application, target: Target) -> Result<What, Refusal> {
     if wanted.metadata.len() > 10 || wanted.metadata.iter().any(|(key, value)| too_long(key) || too_long(value)) {
         return Err(invalid("metadata", "must be at most 10 strings of at most 128 characters"));
     }
+    if wanted.payment.as_ref().is_some_and(|payment| too_long(&payment.amount) || too_long(&payment.payee)) {
+        return Err(invalid("payment", "must be an amount and a payee of at most 128 characters"));
+    }
+    let Wording { name, android_app_hash, values } = &wanted.wording;
+    let words = values.iter().flat_map(|(name, value)| [name, value]).chain(name).chain(android_app_hash);
+    if values.len() > 20 || words.into_iter().any(too_long) {
+        return Err(invalid("wording", "must be at most 20 values, and every word at most 128 characters"));
+    }
     Ok(What::Begin(Box::new(Begin {
         service: wanted.service,
         to,
@@ -274,6 +327,8 @@ fn read(application: &Application, target: Target) -> Result<What, Refusal> {
         custom_code,
         metadata: wanted.metadata,
         keyless: wanted.keyless,
+        payment: wanted.payment,
+        wording: wanted.wording,
     })))
 }
 

@@ -17,7 +17,7 @@ use countersign_core::limit::{LimitKey, LimitRule, Of, Per, Tat};
 use countersign_core::outcome::{Failure, Outcome};
 use countersign_core::policy::Application;
 use countersign_core::refusal::{Kind, Refusal};
-use countersign_core::send::{Begin, Cancel, Expire, Send, Sent, What};
+use countersign_core::send::{Begin, Cancel, Expire, Send, Sent, Terms, What};
 use countersign_core::time::Timestamp;
 use countersign_core::verification::{By, Delivery, DeliveryStatus, GuessLog, Verification};
 
@@ -328,6 +328,7 @@ impl<'a> Asking<'a> {
             channel: self.channel,
             client: self.client.map(str::to_owned),
             carry_now: true,
+            terms: Terms::default(),
             chance,
             now: self.house.now,
         };

@@ -48,7 +48,10 @@ CREATE TABLE verification (
     max_checks           INTEGER NOT NULL,
     locale               TEXT,
     template             TEXT,
-    metadata             TEXT               -- a JSON object of strings; null when empty
+    metadata             TEXT,              -- a JSON object of strings; null when empty
+    amount               TEXT,              -- of the payment that the code confirms
+    payee                TEXT,
+    wording              TEXT               -- what its message says in words of its own, as JSON; null when nothing
 ) STRICT;
 
 CREATE UNIQUE INDEX verification_id ON verification (id);

@@ -7,15 +7,16 @@ use countersign::core::destination::Destination;
 use countersign::core::event::{Event, EventKind};
 use countersign::core::id::{ApplicationName, DeliveryId, ServiceId, VerificationId};
 use countersign::core::time::Timestamp;
-use countersign::core::verification::{Delivery, DeliveryStatus, Status, Verification};
+use countersign::core::verification::{Delivery, DeliveryStatus, Payment, Status, Verification, Wording};
 use countersign::store::{ApplicationRecord, KeyRecord, Record, RecordName};
 use rusqlite::{Row, types::Type};
+use serde::{Deserialize, Serialize};
 
 macro_rules! verification_columns {
     () => {
         "place, id, application, destination, country, purpose, channel, status, created_at, expires_at, \
     finished_at, code_length, key_id, chosen_digest, chosen_sealed, sends, max_sends, resend_at, wrong_by_id, wrong_by_destination, \
-    max_checks, locale, template, metadata, keyless, service"
+    max_checks, locale, template, metadata, keyless, service, amount, payee, wording"
     };
 }
 pub(super) use verification_columns;
@@ -80,8 +81,40 @@ pub(super) fn verification(row: &Row<'_>) -> rusqlite::Result<(i64, Verification
             Some(json) => serde_json::from_str(&json).map_err(|error| unreadable(23, error))?,
             None => BTreeMap::new(),
         },
+        payment: match (row.get(26)?, row.get(27)?) {
+            (Some(amount), Some(payee)) => Some(Payment { amount, payee }),
+            _ => None,
+        },
+        wording: wording_from_json(row, 28)?,
     };
     Ok((row.get(0)?, verification))
+}
+
+/// [`Wording`] as the store writes it.
+#[derive(Default, Serialize, Deserialize)]
+struct KeptWording {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    android_app_hash: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    values: BTreeMap<String, String>,
+}
+
+/// As JSON; `None` if there is nothing to keep.
+pub(super) fn wording_to_json(wording: &Wording) -> Option<String> {
+    if *wording == Wording::default() {
+        return None;
+    }
+    let Wording { name, android_app_hash, values } = wording.clone();
+    serde_json::to_string(&KeptWording { name, android_app_hash, values }).ok()
+}
+
+fn wording_from_json(row: &Row<'_>, column: usize) -> rusqlite::Result<Wording> {
+    let Some(json) = row.get::<_, Option<String>>(column)? else { return Ok(Wording::default()) };
+    let kept: KeptWording = serde_json::from_str(&json).map_err(|error| unreadable(column, error))?;
+    let KeptWording { name, android_app_hash, values } = kept;
+    Ok(Wording { name, android_app_hash, values })
 }
 
 /// A delivery of a verification, from `delivery_columns!`.
