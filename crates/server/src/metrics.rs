@@ -33,6 +33,7 @@ pub struct Metrics {
     cleaned: Counter<u64, AtomicU64>,
     requests: Family<RequestLabels, Counter>,
     request_seconds: Timed<RouteLabels>,
+    deliveries_in_flight: Gauge,
     requests_in_flight: Gauge,
     connections: Gauge,
 }
@@ -107,6 +108,7 @@ impl Default for Metrics {
             cleaned: Counter::default(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(histogram),
+            deliveries_in_flight: Gauge::default(),
             requests_in_flight: Gauge::default(),
             connections: Gauge::default(),
         };
@@ -135,13 +137,16 @@ impl Metrics {
         registry.register("http_requests", "Requests answered, by route and status", self.requests.clone());
         let (name, help) = ("http_request_duration", "How long answers took, by route");
         registry.register_with_unit(name, help, Unit::Seconds, self.request_seconds.clone());
+        let help = "Messages that this process is carrying";
+        registry.register("deliveries_in_flight", help, self.deliveries_in_flight.clone());
         registry.register("http_requests_in_flight", "Requests being answered", self.requests_in_flight.clone());
         registry.register("http_connections", "Open connections", self.connections.clone());
     }
 
-    /// All of it as text.
+    /// All of it as text, with how many messages the process is carrying now.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub fn render(&self, carrying: usize) -> String {
+        self.deliveries_in_flight.set(i64::try_from(carrying).unwrap_or(i64::MAX));
         let mut page = String::with_capacity(16 * 1024);
         if text::encode(&mut page, &self.registry).is_err() {
             let _ = write!(page, "# EOF");
@@ -236,7 +241,7 @@ mod tests {
         metrics.request_done("POST", "/v1/verifications", 201, took);
         let _open = metrics.begin_connection();
         drop(metrics.begin_request());
-        let page = metrics.render();
+        let page = metrics.render(3);
         for line in [
             r#"countersign_sends_total{application="app",channel="sms",kind="begun"} 1"#,
             r#"countersign_refusals_total{application="app",code="resend_too_soon"} 1"#,
@@ -246,6 +251,7 @@ mod tests {
             r#"countersign_trouble_total{doing="outbox"} 1"#,
             "countersign_verifications_cleaned_total 7",
             r#"countersign_http_requests_total{method="POST",route="/v1/verifications",status="201"} 1"#,
+            "countersign_deliveries_in_flight 3",
             "countersign_http_requests_in_flight 0",
             "countersign_http_connections 1",
             "# EOF",

@@ -32,7 +32,8 @@ pub enum Answered {
 pub enum Kept {
     /// An answer to give again whenever the request comes again.
     Keep(Vec<u8>),
-    /// An answer about a passing state (something broke, a limit): the same request may succeed later.
+    /// An answer about a passing state (something broke, a limit): the same request may succeed later. It decides with the same seed,
+    /// since what broke may have broken after the commit.
     Forget(Vec<u8>),
 }
 
@@ -77,7 +78,7 @@ impl Verifier {
                     Ok(Answered::First(answer))
                 }
                 Kept::Forget(answer) => {
-                    self.inner.store.drop_answer(&key).await?;
+                    self.inner.store.release_answer(&key).await?;
                     Ok(Answered::First(answer))
                 }
             },

@@ -567,8 +567,14 @@ pub async fn an_answer_is_kept_under_its_key(store: Arc<dyn Store>) {
     assert!(matches!(store.begin_answer(&other, new_answer(1, now)).await.unwrap(), KeptAnswer::Begun { .. }));
     let tomorrow = now + Duration::from_secs(24 * 60 * 60);
     assert!(matches!(store.begin_answer(&key, new_answer(3, tomorrow)).await.unwrap(), KeptAnswer::Begun { .. }));
-    store.drop_answer(&key).await.unwrap();
-    assert!(matches!(store.begin_answer(&key, new_answer(4, tomorrow)).await.unwrap(), KeptAnswer::Begun { .. }));
+    store.release_answer(&key).await.unwrap();
+    let again = NewAnswer { seed: [9; 56], ..new_answer(3, tomorrow) };
+    let released = store.begin_answer(&key, again).await.unwrap();
+    assert!(
+        matches!(released, KeptAnswer::Begun { seed } if seed == [3; 56]),
+        "released: the same request goes on at once"
+    );
+    assert!(matches!(store.begin_answer(&key, new_answer(4, tomorrow)).await.unwrap(), KeptAnswer::Mismatch));
 }
 
 pub async fn an_answer_begun_before_a_crash_keeps_its_seed(store: Arc<dyn Store>) {
@@ -587,6 +593,14 @@ pub async fn an_answer_begun_before_a_crash_keeps_its_seed(store: Arc<dyn Store>
     assert_eq!(first.verification.id, again.verification.id);
     assert_eq!(again.verification.sends, 1);
     assert_eq!(bench.phone.messages().len(), 1);
+    // Also when another verification has begun since.
+    bench.verifier.cancel(&first.verification.application, first.verification.id).await.unwrap();
+    let other = bench.verifier.send(SendRequest::to(TO).seed([6; 56])).await.unwrap();
+    assert!(other.sent.begun && other.sent.verification.id != first.verification.id);
+    other.wait(Duration::from_secs(10)).await.unwrap();
+    let again = bench.verifier.send(SendRequest::to(TO).seed([5; 56])).await.unwrap().sent;
+    assert_eq!((again.verification.id, again.begun, again.carry), (first.verification.id, true, None));
+    assert_eq!(bench.phone.messages().len(), 2);
 }
 
 pub async fn lists_are_paged_newest_first(store: Arc<dyn Store>) {

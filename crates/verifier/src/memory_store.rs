@@ -323,8 +323,10 @@ impl Store for MemoryStore {
         ready(())
     }
 
-    fn drop_answer<'a>(&'a self, key: &'a AnswerKey) -> BoxFuture<'a, StoreResult<()>> {
-        self.state().answers.remove(key);
+    fn release_answer<'a>(&'a self, key: &'a AnswerKey) -> BoxFuture<'a, StoreResult<()>> {
+        if let Some(kept) = self.state().answers.get_mut(key) {
+            kept.begun.in_flight_until = Timestamp::EPOCH;
+        }
         ready(())
     }
 

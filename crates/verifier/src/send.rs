@@ -256,7 +256,13 @@ impl Verifier {
         let what = read(&application, request.target).map_err(|refusal| self.refused(&application.name, refusal))?;
         let permit = Arc::clone(&self.inner.carriers).try_acquire_owned().ok();
         let chance = match request.seed {
-            Some(seed) => Chance::from_bytes(&seed),
+            Some(seed) => {
+                let chance = Chance::from_bytes(&seed);
+                if let Some(sent) = self.sent_before(&application.name, chance).await? {
+                    return Ok(Sending { sent, verifier: self.clone(), word: None });
+                }
+                chance
+            }
             None => chance()?.with_ordered_delivery(self.now()),
         };
         let decision = Send {
@@ -285,6 +291,18 @@ impl Verifier {
             _ => None,
         };
         Ok(Sending { sent, verifier: self.clone(), word })
+    }
+}
+
+impl Verifier {
+    /// What these random bytes were already used for, by whoever stopped before the answer was kept. The decision looks for that too,
+    /// but only in the verification that is pending now.
+    async fn sent_before(&self, application: &ApplicationName, chance: Chance) -> Result<Option<Sent>, Failure> {
+        let found = self.inner.store.verification_of(application, chance.delivery).await?;
+        Ok(found.map(|(verification, deliveries)| {
+            let begun = verification.id.same_as(&chance.verification);
+            Sent { verification, deliveries, begun, carry: None }
+        }))
     }
 }
 

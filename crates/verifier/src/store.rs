@@ -143,8 +143,9 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps the answer given under a key until it expires.
     fn keep_answer<'a>(&'a self, key: &'a AnswerKey, answer: Vec<u8>) -> BoxFuture<'a, StoreResult<()>>;
 
-    /// Forgets a key whose request came to nothing, so that it may be used again.
-    fn drop_answer<'a>(&'a self, key: &'a AnswerKey) -> BoxFuture<'a, StoreResult<()>>;
+    /// Says that the request under a key is no longer in flight, and has no answer to keep: the same request may come again at once,
+    /// and decides with the same seed.
+    fn release_answer<'a>(&'a self, key: &'a AnswerKey) -> BoxFuture<'a, StoreResult<()>>;
 
     /// Creates an application; `false` if there is one of this name.
     fn create_application<'a>(&'a self, application: &'a ApplicationRecord) -> BoxFuture<'a, StoreResult<bool>>;

@@ -64,7 +64,7 @@ fn ok() -> Response {
     responses((status = 200, description = "The page", content_type = "text/plain", body = String, example = "countersign_sends_total{application=\"default\",channel=\"sms\",kind=\"begun\"} 1")),
 )]
 async fn metrics_page(State(door): State<Shared>) -> Response {
-    let page = door.metrics.render();
+    let page = door.metrics.render(door.verifier.carrying());
     answer::response(answer::with_body(StatusCode::OK, HeaderValue::from_static(metrics::CONTENT_TYPE), page.into()))
 }
 

@@ -218,7 +218,7 @@ impl Store for Fragile {
         delete_record(name: &'a RecordName) -> bool;
         begin_answer(key: &'a AnswerKey, fresh: NewAnswer) -> KeptAnswer;
         keep_answer(key: &'a AnswerKey, answer: Vec<u8>) -> ();
-        drop_answer(key: &'a AnswerKey) -> ();
+        release_answer(key: &'a AnswerKey) -> ();
         create_application(application: &'a ApplicationRecord) -> bool;
         create_key(key: &'a KeyRecord) -> ();
         keys(application: &'a ApplicationName) -> Vec<KeyRecord>;

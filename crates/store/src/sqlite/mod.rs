@@ -279,9 +279,9 @@ impl Store for SqliteStore {
         Box::pin(self.write(move |connection| write::keep_answer(connection, &key, &answer)))
     }
 
-    fn drop_answer<'a>(&'a self, key: &'a AnswerKey) -> BoxFuture<'a, StoreResult<()>> {
+    fn release_answer<'a>(&'a self, key: &'a AnswerKey) -> BoxFuture<'a, StoreResult<()>> {
         let key = key.clone();
-        Box::pin(self.write(move |connection| write::drop_answer(connection, &key)))
+        Box::pin(self.write(move |connection| write::release_answer(connection, &key)))
     }
 
     fn create_application<'a>(&'a self, application: &'a ApplicationRecord) -> BoxFuture<'a, StoreResult<bool>> {

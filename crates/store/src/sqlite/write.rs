@@ -355,9 +355,9 @@ pub(super) fn keep_answer(connection: &Connection, key: &AnswerKey, answer: &[u8
         .map(drop)
 }
 
-pub(super) fn drop_answer(connection: &Connection, key: &AnswerKey) -> rusqlite::Result<()> {
+pub(super) fn release_answer(connection: &Connection, key: &AnswerKey) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("DELETE FROM kept_answer WHERE application = ?1 AND key = ?2")?
+        .prepare_cached("UPDATE kept_answer SET in_flight_until = 0 WHERE application = ?1 AND key = ?2")?
         .execute(params![key.application.as_str(), key.key])
         .map(drop)
 }
