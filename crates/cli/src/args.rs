@@ -103,6 +103,9 @@ pub enum Command {
     /// Providers: who carries messages
     #[command(subcommand)]
     Provider(Provider),
+    /// Routes: who would carry a message, and why
+    #[command(subcommand)]
+    Route(Route),
     /// The configuration: its default file, its mistakes, its meaning
     #[command(subcommand)]
     Config(Config),
@@ -277,6 +280,22 @@ pub enum Provider {
         /// To whom
         to: String,
         /// The channel [default: the first that the provider carries there]
+        #[arg(long, short)]
+        channel: Option<Channel>,
+    },
+}
+
+/// `route`.
+#[derive(Debug, Subcommand)]
+pub enum Route {
+    /// Say which providers would be asked for a destination, in which order, and what comes after; nothing is sent
+    #[command(
+        after_help = "Examples:\n  countersign route explain +255694230173\n  countersign route explain +255694230173 --channel voice --app shop --json"
+    )]
+    Explain {
+        /// To whom
+        to: String,
+        /// The channel [default: the destination's own]
         #[arg(long, short)]
         channel: Option<Channel>,
     },

@@ -1,10 +1,11 @@
-//! A message is carried: what an outcome means. Done, try the next provider, wait, give up.
+//! A message is carried: what an outcome means. Done, try the next provider, wait, go on to the next channel, give up.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decision::{Chance, Changes, Decision, Lookup, Reads, Snapshot, Write};
 use crate::event::{Event, EventKind};
+use crate::follow::{self, tries};
 use crate::id::{DeliveryId, VerificationId};
 use crate::outcome::{Failure, Outcome};
 use crate::policy::{Application, Unknown};
@@ -84,7 +85,10 @@ impl Decision for Report {
         }
         self.settle(current);
         let done = current.clone();
-        let next = self.next(verification, &done, &deliveries);
+        let next = match self.next(verification, &done, &deliveries) {
+            Next::GaveUp => self.next_channel(verification, &done, &deliveries).unwrap_or(Next::GaveUp),
+            next => next,
+        };
         let mut verification = verification.clone();
         let mut changes = Changes {
             deliveries: vec![Write::Update(done.clone())],
@@ -100,8 +104,22 @@ impl Decision for Report {
             changes.events.push(event(EventKind::VerificationFailed, &verification, self.now));
             changes.verification = Some(Write::Update(verification.clone()));
         }
+        if plan_again(&self.application, &mut verification, &deliveries, self.now) {
+            changes.verification = Some(Write::Update(verification.clone()));
+        }
         (changes, (next, Some((verification, deliveries))))
     }
+}
+
+/// Writes into a verification when it is to be followed up; whether that has changed.
+fn plan_again(
+    application: &Application,
+    verification: &mut Verification,
+    deliveries: &[Delivery],
+    now: Timestamp,
+) -> bool {
+    let at = follow::plan(application, verification, deliveries, now).map(|plan| plan.at);
+    std::mem::replace(&mut verification.follow_up_at, at) != at
 }
 
 /// Whether somebody may have, or may yet get, this message.
@@ -157,7 +175,8 @@ impl Report {
             // At least once more, so that no acknowledged send is lost; not for ever, should the message be what stops its carriers.
             Reported::Interrupted
                 if pending
-                    && tries(deliveries, done.send, &done.provider) <= self.application.delivery.retries.max(1) =>
+                    && tries(deliveries, done.send, done.channel, &done.provider)
+                        <= self.application.delivery.retries.max(1) =>
             {
                 Next::Carry(Box::new(self.attempt(done, &done.provider, deliveries, Duration::ZERO)))
             }
@@ -184,8 +203,8 @@ impl Report {
 
     /// At once to the first provider of the route that this message has not been offered to.
     fn elsewhere(&self, verification: &Verification, done: &Delivery, deliveries: &[Delivery]) -> Option<Next> {
-        let provider =
-            self.providers(verification, done).iter().find(|name| tries(deliveries, done.send, name) == 0)?;
+        let untried = |name: &&str| tries(deliveries, done.send, done.channel, name) == 0;
+        let provider = self.providers(verification, done).into_iter().find(untried)?;
         Some(Next::Carry(Box::new(self.attempt(done, provider, deliveries, Duration::ZERO))))
     }
 
@@ -198,7 +217,7 @@ impl Report {
         asked: Option<Duration>,
     ) -> Option<Next> {
         let providers = self.providers(verification, done);
-        let provider = providers.iter().min_by_key(|name| tries(deliveries, done.send, name))?;
+        let provider = providers.into_iter().min_by_key(|name| tries(deliveries, done.send, done.channel, name))?;
         self.once_more(verification, done, deliveries, provider, asked)
     }
 
@@ -210,7 +229,7 @@ impl Report {
         deliveries: &[Delivery],
         asked: Option<Duration>,
     ) -> Option<Next> {
-        let provider = self.providers(verification, done).iter().find(|name| **name == done.provider)?;
+        let provider = self.providers(verification, done).into_iter().find(|name| *name == done.provider)?;
         self.once_more(verification, done, deliveries, provider, asked)
     }
 
@@ -222,7 +241,7 @@ impl Report {
         provider: &str,
         asked: Option<Duration>,
     ) -> Option<Next> {
-        let tried = tries(deliveries, done.send, provider);
+        let tried = tries(deliveries, done.send, done.channel, provider);
         if tried > self.application.delivery.retries {
             return None;
         }
@@ -240,8 +259,19 @@ impl Report {
         base + Duration::from_millis(self.chance.jitter(base.as_millis() as u64 / 2))
     }
 
-    fn providers(&self, verification: &Verification, done: &Delivery) -> &[String] {
-        route::candidates(&self.application.routes, done.channel, verification.to.country())
+    /// What the workflow says when no provider of this channel will carry it: the next channel, at once.
+    fn next_channel(&self, verification: &Verification, done: &Delivery, deliveries: &[Delivery]) -> Option<Next> {
+        let plan = follow::plan(&self.application, verification, deliveries, self.now)?;
+        if plan.at > self.now || plan.channel == done.channel {
+            return None;
+        }
+        let next = self.attempt(done, &plan.provider, deliveries, Duration::ZERO);
+        Some(Next::Carry(Box::new(Delivery { channel: plan.channel, queued_at: self.now, ..next })))
+    }
+
+    fn providers(&self, verification: &Verification, done: &Delivery) -> Vec<&str> {
+        let order = route::order(&self.application.routes, done.channel, &verification.to, verification.id);
+        order.into_iter().map(|candidate| candidate.provider.as_str()).collect()
     }
 
     fn attempt(&self, done: &Delivery, provider: &str, deliveries: &[Delivery], pause: Duration) -> Delivery {
@@ -260,10 +290,6 @@ impl Report {
             ..done.clone()
         }
     }
-}
-
-fn tries(deliveries: &[Delivery], send: u32, provider: &str) -> u32 {
-    deliveries.iter().filter(|delivery| delivery.send == send && delivery.provider == provider).count() as u32
 }
 
 fn delivery_event(verification: &Verification, delivery: &Delivery, at: Timestamp) -> Option<Event> {
@@ -317,6 +343,13 @@ impl Decision for Receipt {
         }
         let delivery = Delivery { status: self.status, at: self.now, error: self.error.clone(), ..found.clone() };
         let events = delivery_event(verification, &delivery, self.now).into_iter().collect();
-        (Changes { deliveries: vec![Write::Update(delivery)], events, ..Changes::default() }, true)
+        let mut changes = Changes { events, ..Changes::default() };
+        if self.status == DeliveryStatus::Undelivered && verification.is_pending_at(self.now) {
+            // Whose rules hold is not known here: the follow-up, which is due at once, asks them.
+            let next = Verification { follow_up_at: Some(self.now), ..verification.clone() };
+            changes.verification = Some(Write::Update(next));
+        }
+        changes.deliveries.push(Write::Update(delivery));
+        (changes, true)
     }
 }

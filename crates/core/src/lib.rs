@@ -15,6 +15,7 @@ pub mod decision;
 pub mod deliver;
 pub mod destination;
 pub mod event;
+pub mod follow;
 pub mod id;
 pub mod limit;
 pub mod message;

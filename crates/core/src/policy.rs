@@ -9,7 +9,7 @@ use crate::destination::{Country, Destination, NumberType};
 use crate::id::{ApplicationName, Purpose};
 use crate::limit::LimitRule;
 use crate::message::Templates;
-use crate::route::Route;
+use crate::route::{Route, Step};
 
 /// One application (tenant) with everything that decides about its verifications.
 #[derive(Debug)]
@@ -108,6 +108,8 @@ pub struct Policy {
     pub purposes: Option<Vec<Purpose>>,
     /// Whether a request may choose its own code.
     pub allow_custom_code: bool,
+    /// The channels over which the same code is sent, one after the other, until it is approved. Empty: the one asked for alone.
+    pub workflow: Vec<Step>,
 }
 
 /// A set of countries.
@@ -193,6 +195,7 @@ impl Default for Policy {
             blocked_number_types: Self::BLOCKED_NUMBER_TYPES.to_vec(),
             purposes: None,
             allow_custom_code: false,
+            workflow: Vec::new(),
         }
     }
 }

@@ -292,6 +292,7 @@ impl Send {
             sends: 1,
             max_sends: policy.max_sends,
             resend_at: self.now + self.pause(),
+            follow_up_at: None,
             wrong_by_id: 0,
             wrong_by_destination: 0,
             max_checks: policy.max_checks,
@@ -313,6 +314,7 @@ impl Send {
     fn again(&self, found: &Verification, channel: Channel) -> Verification {
         let mut next = found.clone();
         next.sends += 1;
+        next.follow_up_at = None;
         next.channel = channel;
         next.resend_at = self.now + self.pause();
         if let What::Begin(begin) = &self.what {
@@ -350,7 +352,7 @@ impl Send {
     }
 
     fn delivery(&self, verification: &Verification, snapshot: &Snapshot) -> Delivery {
-        let providers = route::candidates(&self.application.routes, verification.channel, verification.to.country());
+        let order = route::order(&self.application.routes, verification.channel, &verification.to, verification.id);
         let number = if verification.sends == 1 { 1 } else { snapshot.deliveries.len() as u32 + 1 };
         Delivery {
             id: self.chance.delivery,
@@ -358,7 +360,7 @@ impl Send {
             number,
             send: verification.sends,
             channel: verification.channel,
-            provider: providers.first().cloned().unwrap_or_default(),
+            provider: order.first().map(|candidate| candidate.provider.clone()).unwrap_or_default(),
             status: DeliveryStatus::Queued,
             queued_at: self.now,
             at: self.now,
@@ -387,7 +389,7 @@ fn refuse_destination(application: &Application, to: &Destination, channel: Chan
     if kind.is_some_and(|kind| policy.blocked_number_types.contains(&kind)) {
         refusals.push(Refusal::NumberTypeBlocked);
     }
-    if route::candidates(&application.routes, channel, to.country()).is_empty() {
+    if route::find(&application.routes, channel, to).is_none() {
         refusals.push(Refusal::UnsupportedChannel);
     }
     refusals

@@ -58,6 +58,8 @@ pub struct Verification {
     pub max_sends: u32,
     /// From when on it may be sent again.
     pub resend_at: Timestamp,
+    /// When the next provider or channel is tried if nothing has happened by then: see [`crate::follow`].
+    pub follow_up_at: Option<Timestamp>,
     /// Wrong guesses by who holds the id.
     pub wrong_by_id: u32,
     /// Wrong guesses by who only knows the destination.
@@ -193,6 +195,7 @@ impl Verification {
     pub(crate) fn finish(&mut self, status: Status, at: Timestamp) {
         self.status = status;
         self.finished_at = Some(at);
+        self.follow_up_at = None;
         if let CodeSource::Chosen { sealed, .. } = &mut self.code {
             *sealed = None;
         }

@@ -3,14 +3,18 @@
 
 mod house;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use countersign_core::channel::Channel;
 use countersign_core::deliver::{Next, Reported};
+use countersign_core::destination::NumberType;
 use countersign_core::event::EventKind;
+use countersign_core::follow::FollowUp;
+use countersign_core::id::VerificationId;
 use countersign_core::outcome::{Failure, Outcome};
 use countersign_core::policy::{Application, Unknown};
-use countersign_core::route::Route;
+use countersign_core::route::{Candidate, Price, Route, Step};
 use countersign_core::verification::{Delivery, DeliveryStatus, Status, Verification};
 use house::{HOUR, House, MINUTE, MS, SECOND, TO, accepted, carried, rejected, rejected_for, unknown};
 
@@ -409,4 +413,195 @@ fn reasons_are_kept() {
     let second = house.last_delivery(verification.id);
     house.report(&second, Reported::Outcome(Outcome::Unknown { reason: "no answer within 10 s".to_owned() }));
     assert_eq!(house.last_delivery(verification.id).error.as_deref(), Some("no answer within 10 s"));
+}
+
+// Nobody answered: the next provider, the next channel.
+
+/// `sms 30s`, `voice`, with two providers for text messages that send receipts.
+fn with_workflow(application: &mut Application) {
+    let confirmed = Route { receipt_within: Some(10 * SECOND), ..Route::to(Channel::Sms, ["a", "b"]) };
+    application.routes = vec![confirmed, Route::to(Channel::Voice, ["call"])];
+    application.policy.workflow =
+        vec![Step { channel: Channel::Sms, wait: 30 * SECOND }, Step { channel: Channel::Voice, wait: Duration::ZERO }];
+}
+
+/// Accepted by the first provider, a second after it was sent.
+fn accepted_once(house: &mut House) -> Verification {
+    let (verification, delivery) = sent(house);
+    house.wait(SECOND);
+    assert_eq!(house.report(&delivery, accepted("m-1")), Next::Done);
+    house.row(verification.id).clone()
+}
+
+#[test]
+fn without_a_receipt_the_next_provider_is_asked_and_without_an_approval_the_next_channel() {
+    let mut house = House::with(with_workflow);
+    let verification = accepted_once(&mut house);
+    assert_eq!(verification.follow_up_at, Some(house.now + 10 * SECOND));
+    house.wait(10 * SECOND - MS);
+    assert_eq!(house.follow_up(verification.id), None, "it is not due yet");
+    house.wait(MS);
+    let second = house.follow_up(verification.id).unwrap();
+    assert_eq!((second.provider.as_str(), second.channel, second.number, second.send), ("b", Channel::Sms, 2, 1));
+    assert_eq!(house.follow_up(verification.id), None, "and it is due once, whoever asks");
+    house.report(&second, accepted("m-2"));
+    // No third provider: what is left is the workflow, thirty seconds after the first text message.
+    assert_eq!(house.row(verification.id).follow_up_at, Some(verification.created_at + 30 * SECOND));
+    house.wait(19 * SECOND);
+    let call = house.follow_up(verification.id).unwrap();
+    assert_eq!((call.provider.as_str(), call.channel, call.number), ("call", Channel::Voice, 3));
+    house.report(&call, accepted("c-1"));
+    let row = house.row(verification.id).clone();
+    assert_eq!((row.follow_up_at, row.sends, row.channel), (None, 1, Channel::Sms), "a workflow is one send");
+    assert_eq!(house.code(row.id), house.code(verification.id));
+    house.approve(verification.id);
+}
+
+#[test]
+fn what_ends_or_delivers_a_verification_ends_the_follow_up() {
+    let ends: [fn(&mut House); 3] = [
+        |house| drop(house.cancel(house.rows[0].0.id)),
+        |house| house.approve(house.rows[0].0.id),
+        |house| house.wait(5 * MINUTE),
+    ];
+    for end in ends {
+        let mut house = House::with(with_workflow);
+        let verification = accepted_once(&mut house);
+        end(&mut house);
+        house.wait(MINUTE);
+        assert_eq!(house.follow_up(verification.id), None);
+        assert_eq!(house.deliveries(verification.id).len(), 1);
+        assert_eq!(house.row(verification.id).follow_up_at, None);
+    }
+    let mut house = House::with(with_workflow);
+    let verification = accepted_once(&mut house);
+    assert!(house.receipt("a", "m-1", DeliveryStatus::Delivered));
+    house.wait(10 * SECOND);
+    assert_eq!(house.follow_up(verification.id), None, "the receipt came: nobody else is asked for a text message");
+    assert_eq!(house.row(verification.id).follow_up_at, Some(verification.created_at + 30 * SECOND));
+    house.wait(19 * SECOND);
+    assert_eq!(house.follow_up(verification.id).unwrap().channel, Channel::Voice, "but delivered is not read");
+}
+
+#[test]
+fn a_receipt_that_says_undelivered_is_followed_up_at_once() {
+    let mut house = House::with(with_workflow);
+    let verification = accepted_once(&mut house);
+    assert!(house.receipt("a", "m-1", DeliveryStatus::Undelivered));
+    let second = house.follow_up(verification.id).unwrap();
+    assert_eq!(second.provider, "b");
+    house.report(&second, accepted("m-2"));
+    assert!(house.receipt("b", "m-2", DeliveryStatus::Undelivered));
+    assert_eq!(house.follow_up(verification.id).unwrap().channel, Channel::Voice, "nobody has it: why wait");
+    // Where nothing follows, it is only written down.
+    let mut house = House::new();
+    let verification = accepted_once(&mut house);
+    let provider = house.last_delivery(verification.id).provider;
+    assert!(house.receipt(&provider, "m-1", DeliveryStatus::Undelivered));
+    assert_eq!(house.follow_up(verification.id), None);
+    assert_eq!(house.row(verification.id).follow_up_at, None);
+}
+
+#[test]
+fn a_channel_that_nobody_carries_is_left_at_once() {
+    let mut house = House::with(with_workflow);
+    let (verification, delivery) = sent(&mut house);
+    let call = carried(house.report(&delivery, rejected(Failure::GiveUp)));
+    assert_eq!((call.provider.as_str(), call.channel, call.due_at), ("call", Channel::Voice, house.now));
+    assert_eq!(house.row(verification.id).status, Status::Pending);
+    assert_eq!(house.report(&call, rejected(Failure::GiveUp)), Next::GaveUp);
+    assert_eq!(house.row(verification.id).status, Status::Failed);
+    assert_eq!(house.count(EventKind::VerificationFailed), 1);
+}
+
+#[test]
+fn a_workflow_begins_at_the_channel_asked_for_and_never_goes_back() {
+    let mut house = House::with(with_workflow);
+    let sent = house.ask(TO).channel(Channel::Voice).send().unwrap();
+    house.report(&sent.deliveries[0], accepted("c-1"));
+    assert_eq!(house.row(sent.verification.id).follow_up_at, None);
+    // One that is sent again begins anew.
+    let verification = house.again(sent.verification.id).channel(Channel::Sms).send().unwrap().verification;
+    let delivery = house.last_delivery(verification.id);
+    house.report(&delivery, accepted("m-9"));
+    assert!(house.row(verification.id).follow_up_at.is_some());
+}
+
+#[test]
+fn a_follow_up_that_this_process_cannot_carry_waits_in_the_outbox() {
+    let mut house = House::with(with_workflow);
+    let verification = accepted_once(&mut house);
+    house.wait(10 * SECOND);
+    let follow_up = FollowUp {
+        application: house.application.clone(),
+        id: verification.id,
+        carry_now: false,
+        chance: house.chance(),
+        now: house.now,
+    };
+    assert_eq!(house.run(&follow_up), None);
+    let waiting = house.last_delivery(verification.id);
+    assert_eq!((waiting.status, waiting.claims, waiting.lease_until), (DeliveryStatus::Queued, 0, house.now));
+}
+
+#[test]
+fn weights_share_out_first_attempts_and_the_order_of_one_verification_stays() {
+    let candidate = |provider: &str, weight| Candidate { provider: provider.into(), weight: Some(weight), price: None };
+    let route = Route {
+        candidates: vec![candidate("a", 3), candidate("b", 1), candidate("c", 0)],
+        ..Route::to(Channel::Sms, [])
+    };
+    let mut first: BTreeMap<&str, u32> = BTreeMap::new();
+    for nth in 0..10_000_u64 {
+        let id = VerificationId::from_bytes(std::array::from_fn(|place| (nth >> (8 * (place % 8))) as u8));
+        let order: Vec<_> = route.order(id).iter().map(|candidate| candidate.provider.as_str()).collect();
+        assert_eq!(order.len(), 3);
+        assert_eq!(order, route.order(id).iter().map(|candidate| candidate.provider.as_str()).collect::<Vec<_>>());
+        let leader = route.order(id)[0];
+        *first.entry(&leader.provider).or_default() += 1;
+    }
+    assert!((7_300..=7_700).contains(&first["a"]), "{first:?}");
+    assert!(!first.contains_key("c"), "a stand-in is asked when the others are used up");
+}
+
+#[test]
+fn a_route_may_be_for_a_type_of_number() {
+    let mut house = House::with(|application| {
+        let mobile = Route { number_types: Some(vec![NumberType::Mobile]), ..Route::to(Channel::Voice, ["mobile"]) };
+        application.routes = vec![mobile, Route::to(Channel::Voice, ["any"])];
+    });
+    let provider = |house: &mut House, to: &str| {
+        house.ask(to).channel(Channel::Voice).send().unwrap().deliveries[0].provider.clone()
+    };
+    assert_eq!(provider(&mut house, TO), "mobile");
+    assert_eq!(provider(&mut house, "+442083661177"), "any");
+}
+
+#[test]
+fn prices_are_read_and_written() {
+    for (text, micros, written) in [
+        ("0.0071 EUR", 7_100, "0.0071 EUR"),
+        ("1 USD", 1_000_000, "1.00 USD"),
+        (".5 TZS", 500_000, "0.50 TZS"),
+        ("12.345678 INR", 12_345_678, "12.345678 INR"),
+    ] {
+        let price: Price = text.parse().unwrap();
+        assert_eq!((price.micros, price.to_string().as_str()), (micros, written));
+        assert_eq!(written.parse::<Price>().unwrap(), price);
+    }
+    for bad in [
+        "",
+        "1",
+        "1 eur",
+        "1 EURO",
+        "EUR 1",
+        "-1 EUR",
+        "1,5 EUR",
+        "0.0000001 EUR",
+        ". EUR",
+        "1e3 EUR",
+        "9999999999 EUR",
+    ] {
+        assert!(bad.parse::<Price>().is_err(), "{bad}");
+    }
 }

@@ -26,6 +26,7 @@ pub mod config;
 pub mod console;
 pub mod descriptor;
 pub mod inbox;
+pub mod layers;
 pub mod receipt;
 pub mod registry;
 pub mod standard_webhooks;

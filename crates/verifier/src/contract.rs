@@ -35,6 +35,7 @@ use countersign_core::limit::{LimitRule, Of, Per};
 use countersign_core::outcome::{Failure as Rejection, Outcome};
 use countersign_core::policy::{Application, Policy};
 use countersign_core::refusal::{Kind, Refusal};
+use countersign_core::route::Step;
 use countersign_core::time::Timestamp;
 use countersign_core::verification::{DeliveryStatus, Status};
 
@@ -66,6 +67,7 @@ macro_rules! store_contract {
             receipts_find_their_delivery
             events_come_in_order_and_once
             expired_verifications_are_found
+            what_nobody_answered_is_followed_up_once
             an_answer_is_kept_under_its_key
             an_answer_begun_before_a_crash_keeps_its_seed
             lists_are_paged_newest_first
@@ -534,6 +536,32 @@ pub async fn expired_verifications_are_found(store: Arc<dyn Store>) {
     assert_eq!(row.status, Status::Expired);
     let events = bench.verifier.store().events(0, 100).await.unwrap();
     assert_eq!(events.last().unwrap().1.kind, EventKind::VerificationExpired);
+}
+
+pub async fn what_nobody_answered_is_followed_up_once(store: Arc<dyn Store>) {
+    let bench = Bench::with(store, |application| {
+        let step = |channel| Step { channel, wait: Duration::from_secs(30) };
+        application.policy.workflow = vec![step(Channel::Sms), step(Channel::Voice)];
+    });
+    let (answered, code) = bench.send("+255694230174").await;
+    bench.check(answered, &code).await.unwrap();
+    let (id, _) = bench.send(TO).await;
+    assert_eq!(bench.verifier.follow_up().await.unwrap(), 0);
+    bench.clock.advance(Duration::from_secs(30));
+    let store = bench.verifier.store();
+    let due = store.to_follow_up(bench.verifier.now(), 10).await.unwrap();
+    assert_eq!(due, [(ApplicationName::default(), id)]);
+    // As from several processes at once.
+    let looked = all((0..5).map(|_| {
+        let verifier = bench.verifier.clone();
+        async move { verifier.follow_up().await.unwrap() }
+    }))
+    .await;
+    assert!(looked.iter().sum::<usize>() >= 1);
+    let (row, deliveries) = bench.verifier.verification(&ApplicationName::default(), id).await.unwrap().unwrap();
+    let channels: Vec<_> = deliveries.iter().map(|delivery| delivery.channel).collect();
+    assert_eq!((channels, row.follow_up_at), (vec![Channel::Sms, Channel::Voice], None));
+    assert!(store.to_follow_up(bench.verifier.now(), 10).await.unwrap().is_empty());
 }
 
 fn answer_key(key: u8) -> AnswerKey {

@@ -237,6 +237,18 @@ impl Store for MemoryStore {
         ready(overdue.take(most).map(|row| (row.application.clone(), row.id)).collect())
     }
 
+    fn to_follow_up(
+        &self,
+        now: Timestamp,
+        most: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>> {
+        let state = self.state();
+        let rows = state.rows.values().map(|(row, _)| row);
+        let mut due: Vec<_> = rows.filter(|row| row.follow_up_at.is_some_and(|at| at <= now)).collect();
+        due.sort_by_key(|row| row.follow_up_at);
+        ready(due.into_iter().take(most).map(|row| (row.application.clone(), row.id)).collect())
+    }
+
     fn cleanup(
         &self,
         before: Timestamp,

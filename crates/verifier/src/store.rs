@@ -124,6 +124,13 @@ pub trait Store: Send + Sync + 'static {
         most: usize,
     ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>>;
 
+    /// Verifications whose [`Verification::follow_up_at`] has come at `now`, most overdue first.
+    fn to_follow_up(
+        &self,
+        now: Timestamp,
+        most: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>>;
+
     /// Deletes, in one short transaction, at most `most` verifications of which the time was up before `before`, with what belongs to
     /// them, and at most as many counters, guess logs and kept answers that are forgettable at `now`. With `dry_run` it only counts.
     fn cleanup(

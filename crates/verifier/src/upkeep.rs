@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_core::follow::FollowUp;
+use countersign_core::id::{ApplicationName, VerificationId};
 use countersign_core::send::Expire;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::observe::Observation;
 use crate::store::{self, Cleaned};
-use crate::verifier::{Broken, Verifier};
+use crate::verifier::{Broken, Verifier, chance};
 
 /// How the background work is paced.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +54,7 @@ impl Upkeep {
 
 const OUTBOX_EVERY: Duration = Duration::from_millis(500);
 const EXPIRE_BATCH: usize = 500;
+const FOLLOW_UP_BATCH: usize = 500;
 
 impl Verifier {
     /// Does the background work in a task: carries what is overdue in the outbox, marks what has expired, deletes what is old.
@@ -66,6 +69,7 @@ impl Verifier {
         let mut cleaned_at = self.now();
         while !*stopped.borrow() {
             self.note("outbox", self.carry_overdue().await);
+            self.note("follow up", self.follow_up().await);
             self.note("expire", self.expire_overdue().await);
             if self.now().since(cleaned_at) >= cleanup.every {
                 cleaned_at = self.now();
@@ -83,6 +87,44 @@ impl Verifier {
             tracing::warn!(%error, doing, "background work failed; it is tried again");
             self.inner.observer.observe(Observation::Trouble { doing });
         }
+    }
+
+    /// Goes on with what nobody answered: the next provider, or the next channel of the workflow; how many verifications were looked at.
+    ///
+    /// # Errors
+    /// Broken if the store is.
+    pub async fn follow_up(&self) -> Result<usize, Broken> {
+        self.open()?;
+        let due = self.inner.store.to_follow_up(self.now(), FOLLOW_UP_BATCH).await?;
+        let mut following = JoinSet::new();
+        for (application, id) in &due {
+            let (verifier, application, id) = (self.clone(), application.clone(), *id);
+            following.spawn(async move { verifier.follow_up_one(&application, id).await });
+        }
+        while let Some(followed) = following.join_next().await {
+            if let Ok(Err(error)) = followed {
+                tracing::warn!(%error, "a verification could not be followed up; it is tried again");
+            }
+        }
+        Ok(due.len())
+    }
+
+    async fn follow_up_one(&self, application: &ApplicationName, id: VerificationId) -> Result<(), Broken> {
+        let application = self.application(application)?;
+        let permit = Arc::clone(&self.inner.carriers).try_acquire_owned().ok();
+        let chance = chance()?.with_ordered_delivery(self.now());
+        let follow_up = FollowUp {
+            application: Arc::clone(&application),
+            id,
+            carry_now: permit.is_some(),
+            chance,
+            now: self.now(),
+        };
+        let carry = store::ask(&*self.inner.store, follow_up).await?;
+        if let (Some((verification, delivery)), Some(permit)) = (carry, permit) {
+            drop(self.carry_in_background(application, verification, delivery, permit));
+        }
+        Ok(())
     }
 
     /// Marks verifications whose time is up, one batch; how many. Rules do not need it (they know the time), those who wait for the event do.

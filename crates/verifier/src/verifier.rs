@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use countersign_core::channel::Channel;
 use countersign_core::code::{CodeUnavailable, Key, KeyRing};
 use countersign_core::decision::Chance;
 use countersign_core::id::{ApplicationName, VerificationId};
 use countersign_core::policy::Application;
 use countersign_core::refusal::Refusal;
+use countersign_core::route::{Candidate, Route};
 use countersign_core::send::Cancel;
 use countersign_core::time::Timestamp;
 use countersign_core::verification::{Delivery, Verification};
@@ -197,11 +199,14 @@ impl Builder {
         let mut applications = self.applications;
         if applications.is_empty() {
             let mut application = Application::new(ApplicationName::default(), "");
-            application.routes.iter_mut().for_each(|route| route.providers.clone_from(&names));
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            application.routes =
+                Channel::ALL.into_iter().map(|channel| Route::to(channel, names.iter().copied())).collect();
             applications.push(application);
         }
         for route in applications.iter().flat_map(|application| &application.routes) {
-            if let Some(missing) = route.providers.iter().find(|name| !senders.contains_key(*name)) {
+            let missing = route.candidates.iter().find(|candidate| !senders.contains_key(&candidate.provider));
+            if let Some(Candidate { provider: missing, .. }) = missing {
                 return Err(Broken::SetUp(format!(
                     "a route for {} names the provider `{missing}`, which is not set up",
                     route.channel

@@ -10,6 +10,7 @@ mod keys;
 mod migrate;
 mod print;
 mod provider;
+mod route;
 mod send;
 mod serve;
 mod status;
@@ -31,6 +32,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
         Command::App(command) => app::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Provider(command) => provider::run(context, command).await,
+        Command::Route(command) => route::run(context, command),
         Command::Config(command) => config::run(context, command),
         Command::Doctor => doctor::run(context).await,
         Command::Openapi => print::openapi(),

@@ -12,6 +12,7 @@ use countersign_core::decision::{Chance, Changes, Decision, GuessKey, Lookup, Sn
 use countersign_core::deliver::{Next, Receipt, Report, Reported};
 use countersign_core::destination::Destination;
 use countersign_core::event::{Event, EventKind};
+use countersign_core::follow::FollowUp;
 use countersign_core::id::{ApplicationName, VerificationId};
 use countersign_core::limit::{LimitKey, LimitRule, Of, Per, Tat};
 use countersign_core::outcome::{Failure, Outcome};
@@ -246,6 +247,18 @@ impl House {
             now: self.now,
         };
         self.run(&report).0
+    }
+
+    /// Does what is due; the delivery to carry, if there is one.
+    pub fn follow_up(&mut self, id: VerificationId) -> Option<Delivery> {
+        let follow_up = FollowUp {
+            application: Arc::clone(&self.application),
+            id,
+            carry_now: true,
+            chance: self.chance(),
+            now: self.now,
+        };
+        self.run(&follow_up).map(|(_, delivery)| delivery)
     }
 
     pub fn receipt(&mut self, provider: &str, reference: &str, status: DeliveryStatus) -> bool {

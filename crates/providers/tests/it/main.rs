@@ -6,6 +6,7 @@ mod faults;
 mod fixture;
 mod fixtures;
 mod gateway;
+mod layers;
 mod leaks;
 mod phones;
 mod receipts;

@@ -24,6 +24,7 @@ use countersign::core::message::Templates;
 use countersign::core::policy::{Application, TestDestination};
 use countersign::core::route::Route;
 use countersign_providers::ProviderConfig;
+use countersign_providers::layers::ProviderBounds;
 use zeroize::Zeroizing;
 
 use crate::settings::{Bounds, HttpSettings, SimpleSettings};
@@ -94,11 +95,20 @@ pub struct Settings {
     /// Whether no provider is configured, so that the only one is the inbox.
     pub implicit_provider: bool,
     /// `[[routes]]`, or what stands for them.
-    pub routes: Vec<Route>,
+    pub routes: Vec<RouteSettings>,
     /// `[templates]`.
     pub templates: Vec<TemplateText>,
     /// `[[test_destinations]]`.
     pub test_destinations: Vec<sections::TestDestinationKeys>,
+}
+
+/// One `[[routes]]` row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteSettings {
+    /// Whose it is; `None` is everybody's.
+    pub application: Option<ApplicationName>,
+    /// The route.
+    pub route: Route,
 }
 
 /// One `[[applications]]` row.
@@ -119,6 +129,8 @@ pub struct ProviderSettings {
     pub config: ProviderConfig,
     /// What it carries.
     pub channels: Vec<Channel>,
+    /// How it is spared.
+    pub bounds: ProviderBounds,
 }
 
 /// One text of `[templates]`.
@@ -217,7 +229,7 @@ impl Settings {
             android_app_hash: keys.and_then(|keys| keys.android_app_hash.clone()).map(|hash| hash.0),
             policy: policy.rules(),
             limits: row.and_then(|row| row.limits.clone()).unwrap_or_else(|| self.limits.clone()),
-            routes: self.routes.clone(),
+            routes: self.routes_of(name),
             delivery: self.delivery.rules(),
             templates: self.templates(),
             test_destinations: self
@@ -230,6 +242,13 @@ impl Settings {
                 })
                 .collect(),
         }
+    }
+
+    /// The routes of an application, in the order of the file.
+    #[must_use]
+    pub fn routes_of(&self, name: &ApplicationName) -> Vec<Route> {
+        let for_this = |row: &&RouteSettings| row.application.as_ref().is_none_or(|whose| whose == name);
+        self.routes.iter().filter(for_this).map(|row| row.route.clone()).collect()
     }
 
     /// The applications that the configuration names; `default` if it names none.

@@ -5,11 +5,13 @@ use std::fs;
 
 use countersign::core::channel::Channel;
 use countersign::core::destination::Destination;
+use countersign::core::id::ApplicationName;
 use countersign::core::limit::LimitRule;
 use countersign::core::message::Templates;
 use countersign::core::policy::Countries;
 use countersign::core::route::Route;
 use countersign_providers::config::{FieldValue, ProviderConfig, ProviderError};
+use countersign_providers::layers::ProviderBounds;
 use countersign_providers::{Inbox, registry};
 use zeroize::Zeroizing;
 
@@ -22,7 +24,7 @@ use super::sections::{
 };
 use super::suggest;
 use super::tree::{Data, Node};
-use super::{ApplicationSettings, ProviderSettings, Settings, TemplateText, production};
+use super::{ApplicationSettings, ProviderSettings, RouteSettings, Settings, TemplateText, production};
 
 /// What stands at the top of a file.
 const TOP: [&str; 14] = [
@@ -50,6 +52,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
     server_table.finish(&[&Server::SECTION.names()[..], &["simple"]].concat(), &elsewhere);
     let server = Server::read(&server_table, &Server::default());
     let policy = one(&root, "policy", Policy::SECTION.names(), Policy::read);
+    workflow(&root.table("policy"), &policy);
     let delivery = one(&root, "delivery", Delivery::SECTION.names(), Delivery::read);
     let limits = limits(&root, report).unwrap_or_else(default_limits);
     let (implicit_provider, providers) = match root.rows("providers").filter(|rows| !rows.is_empty()) {
@@ -153,9 +156,25 @@ fn applications(root: &Table<'_>, policy: &Policy, report: &Report) -> Vec<Appli
             row.problem("name", format!("two applications are called `{}`; give each its own name", keys.name));
         }
         let limits = limits(&row, report);
-        applications.push(ApplicationSettings { policy: Policy::read(&row, policy), limits, keys });
+        let policy = Policy::read(&row, policy);
+        workflow(&row, &policy);
+        applications.push(ApplicationSettings { policy, limits, keys });
     }
     applications
+}
+
+/// A workflow goes on after a while, and never back.
+fn workflow(table: &Table<'_>, policy: &Policy) {
+    let steps = &policy.workflow;
+    for (place, step) in steps.iter().enumerate().filter(|_| table.node("workflow").is_some()) {
+        if steps[..place].iter().any(|earlier| earlier.channel == step.channel) {
+            table.problem("workflow", format!("names {} twice; each channel can have one place", step.channel));
+        }
+        if step.wait.is_zero() && place + 1 < steps.len() {
+            let text = format!("does not say how long to wait after {0}; write for example \"{0} 30s\"", step.channel);
+            table.problem("workflow", text);
+        }
+    }
 }
 
 fn providers(rows: &[Table<'_>], delivery: &Delivery) -> Vec<ProviderSettings> {
@@ -183,7 +202,12 @@ fn providers(rows: &[Table<'_>], delivery: &Delivery) -> Vec<ProviderSettings> {
                 registry::find(&config.uses).map(|descriptor| descriptor.channels.clone()).unwrap_or_default()
             }
         };
-        providers.push(ProviderSettings { config, channels });
+        let bounds = ProviderBounds {
+            max_concurrent: keys.max_concurrent,
+            max_per_second: keys.max_per_second,
+            ..delivery.bounds()
+        };
+        providers.push(ProviderSettings { config, channels, bounds });
     }
     providers
 }
@@ -192,7 +216,7 @@ fn providers(rows: &[Table<'_>], delivery: &Delivery) -> Vec<ProviderSettings> {
 fn fill(row: &Table<'_>, config: &mut ProviderConfig) {
     let descriptor = registry::find(&config.uses);
     let is_field = |name: &str| descriptor.is_some_and(|descriptor| descriptor.field(name).is_some());
-    for (name, node) in row.entries().filter(|(name, _)| !matches!(*name, "name" | "uses")) {
+    for (name, node) in row.entries().filter(|(name, _)| !Provider::SECTION.names().contains(name)) {
         let value = match &node.data {
             Data::Text(text) | Data::Raw(text) => text.clone(),
             Data::Integer(number) => number.to_string().into(),
@@ -259,12 +283,12 @@ fn blame(row: &Table<'_>, config: &ProviderConfig, error: &ProviderError) {
     }
 }
 
-fn routes(root: &Table<'_>, providers: &[ProviderSettings]) -> Vec<Route> {
+fn routes(root: &Table<'_>, providers: &[ProviderSettings]) -> Vec<RouteSettings> {
     let Some(rows) = root.rows("routes").filter(|rows| !rows.is_empty()) else {
         return default_routes(providers);
     };
     let names: Vec<_> = providers.iter().map(|provider| provider.config.name.as_str()).collect();
-    let mut routes: Vec<Route> = Vec::new();
+    let mut routes: Vec<RouteSettings> = Vec::new();
     for row in rows {
         row.finish(&RouteKeys::SECTION.names(), &elsewhere);
         let keys = RouteKeys::read(&row, &RouteKeys::default());
@@ -274,7 +298,15 @@ fn routes(root: &Table<'_>, providers: &[ProviderSettings]) -> Vec<Route> {
             row.problem("providers", format!("must name at least one provider; there is: {}", names.join(", ")));
         }
         let Some(route) = keys.route() else { continue };
-        for name in &route.providers {
+        for (key, given) in [("weights", keys.weights.len()), ("prices", keys.prices.len())] {
+            if given != 0 && given != keys.providers.len() {
+                row.problem(key, format!("must have one for each of the {} providers", keys.providers.len()));
+            }
+        }
+        if !keys.weights.is_empty() && keys.weights.iter().all(|weight| *weight == 0) {
+            row.problem("weights", "at least one must be more than 0");
+        }
+        for name in &keys.providers {
             match providers.iter().find(|provider| provider.config.name == *name) {
                 None => {
                     row.problem("providers", format!("there is no provider `{name}`{}", suggest::hint(name, &names)))
@@ -288,25 +320,35 @@ fn routes(root: &Table<'_>, providers: &[ProviderSettings]) -> Vec<Route> {
                 Some(_) => {}
             }
         }
-        if routes.iter().any(|earlier| earlier.channel == route.channel && earlier.countries == Countries::All) {
+        if routes.iter().any(|earlier| takes_all(earlier, &route, keys.application.as_ref())) {
             let text = format!(
                 "a row above takes {} for every country, so this one is never reached; move it up",
                 route.channel
             );
             row.problem("channel", text);
         }
-        routes.push(route);
+        routes.push(RouteSettings { application: keys.application, route });
     }
     routes
 }
 
+/// Whether a row leaves nothing for one that comes after it.
+fn takes_all(earlier: &RouteSettings, route: &Route, application: Option<&ApplicationName>) -> bool {
+    let same_application = earlier.application.is_none() || earlier.application.as_ref() == application;
+    same_application
+        && earlier.route.channel == route.channel
+        && earlier.route.countries == Countries::All
+        && earlier.route.number_types.is_none()
+}
+
 /// Every provider for every channel that it carries, in the order of the file.
-pub(crate) fn default_routes(providers: &[ProviderSettings]) -> Vec<Route> {
+pub(crate) fn default_routes(providers: &[ProviderSettings]) -> Vec<RouteSettings> {
     let route = |channel: &Channel| {
         let carriers = providers.iter().filter(|provider| provider.channels.contains(channel));
         Route::to(*channel, carriers.map(|provider| provider.config.name.as_str()))
     };
-    Channel::ALL.iter().map(route).filter(|route| !route.providers.is_empty()).collect()
+    let routes = Channel::ALL.iter().map(route).filter(|route| !route.candidates.is_empty());
+    routes.map(|route| RouteSettings { application: None, route }).collect()
 }
 
 fn words(channels: &[Channel]) -> String {
@@ -388,6 +430,6 @@ impl ProviderSettings {
     /// The one that is there when none is configured.
     fn inbox(delivery: &Delivery) -> Self {
         let config = ProviderConfig::new(Inbox::NAME, Inbox::NAME).within(delivery.timeout);
-        Self { config, channels: Channel::ALL.to_vec() }
+        Self { config, channels: Channel::ALL.to_vec(), bounds: delivery.bounds() }
     }
 }

@@ -8,7 +8,8 @@ use countersign::core::destination::{Country, NumberType};
 use countersign::core::id::{ApplicationName, Purpose};
 use countersign::core::limit::{LimitRule, Of, Per};
 use countersign::core::policy::{self, Countries, DeliveryPolicy, Unknown};
-use countersign::core::route::Route;
+use countersign::core::route::{Candidate, Price, Route, Step};
+use countersign_providers::layers::ProviderBounds;
 use ipnet::IpNet;
 
 use super::section::{Section, section};
@@ -92,6 +93,9 @@ section! {
         purposes: Vec<Purpose> = [], like ["login", "registration"];
         /// Whether a request may choose its own code.
         allow_custom_code: bool = false;
+        /// Channels over which the same code is sent, one after the other, each with the time that the person is given before the next; it
+        /// stops when the code is approved. An empty list: the channel asked for alone.
+        workflow: Vec<Step> = [], like ["sms 30s", "whatsapp 45s", "voice"];
     }
 }
 
@@ -126,6 +130,10 @@ section! {
         retries: u32 = 2, from 0 to 10;
         /// When nobody can say whether a provider took a message: "wait" for a receipt, or ask the "next" (somebody may get two, with the same code).
         unknown: Unknown = "wait";
+        /// Failures in a row after which a provider rests, and the next one is asked at once; 0: it never does.
+        breaker_after: u32 = 50, from 0 to 1000;
+        /// How long its first rest is. Then one message tries it; if that fails, it rests twice as long, up to six times this.
+        breaker_pause: Duration = "5s", from "1s" to "1h";
     }
 }
 
@@ -172,6 +180,10 @@ section! {
         name: Wanted<String>, like "gateway";
         /// Which one it is: see `countersign provider list`.
         uses: Wanted<String>, like "webhook";
+        /// Messages that may be on their way to it at once, from each process; 0 is no bound of its own.
+        max_concurrent: u32 = 0, from 0 to 100000;
+        /// Messages that it may be handed in a second, by each process; 0 is no bound. More wait for their turn, or go to the next provider.
+        max_per_second: u32 = 0, from 0 to 100000;
     }
 }
 
@@ -183,8 +195,18 @@ section! {
         channel: Wanted<Channel>, like "sms";
         /// The countries, as two letters.
         countries: Countries = ["*"], like ["TZ", "KE"];
+        /// Types of numbers that it is for; an empty list is every one.
+        number_types: Vec<NumberType> = [];
+        /// Only for this application; if not set, for all.
+        application: Option<ApplicationName>, like "default";
         /// Names of [[providers]], in order: the next one is tried when one fails.
         providers: Vec<String>, like ["gateway"];
+        /// How the first attempts are shared out, a number for each provider; an empty list: as they are listed. 0 is a stand-in.
+        weights: Vec<u32> = [], like [3, 1];
+        /// What each provider charges for a message: shown by `route explain`.
+        prices: Vec<Price> = [], like ["0.0071 EUR", "0.02 EUR"];
+        /// How long to wait for a receipt before the next provider is tried; 0s: acceptance is enough. Only for providers that send receipts.
+        receipt_within: Duration = "0s", from "0s" to "1h";
     }
 }
 
@@ -242,6 +264,7 @@ impl Policy {
             blocked_number_types: self.blocked_number_types.clone(),
             purposes: (!self.purposes.is_empty()).then(|| self.purposes.clone()),
             allow_custom_code: self.allow_custom_code,
+            workflow: self.workflow.clone(),
         }
     }
 }
@@ -262,12 +285,30 @@ impl RouteKeys {
     #[must_use]
     pub fn route(&self) -> Option<Route> {
         let channel = self.channel.0?;
-        let route = Route { channel, countries: self.countries.clone(), providers: self.providers.clone() };
-        (!route.providers.is_empty()).then_some(route)
+        let candidate = |(place, provider): (usize, &String)| Candidate {
+            provider: provider.clone(),
+            weight: self.weights.get(place).copied(),
+            price: self.prices.get(place).cloned(),
+        };
+        let route = Route {
+            channel,
+            countries: self.countries.clone(),
+            number_types: (!self.number_types.is_empty()).then(|| self.number_types.clone()),
+            candidates: self.providers.iter().enumerate().map(candidate).collect(),
+            receipt_within: (!self.receipt_within.is_zero()).then_some(self.receipt_within),
+        };
+        (!route.candidates.is_empty()).then_some(route)
     }
 }
 
 impl Delivery {
+    /// How every provider is spared.
+    #[must_use]
+    pub fn bounds(&self) -> ProviderBounds {
+        let (breaker_after, breaker_pause, timeout) = (self.breaker_after, self.breaker_pause, self.timeout);
+        ProviderBounds { breaker_after, breaker_pause, timeout, ..ProviderBounds::default() }
+    }
+
     /// The rules that these keys mean.
     #[must_use]
     pub const fn rules(&self) -> DeliveryPolicy {

@@ -8,6 +8,7 @@ use countersign::core::destination::{Country, NumberType};
 use countersign::core::id::{ApplicationName, Purpose};
 use countersign::core::limit::{Of, Per};
 use countersign::core::policy::{Countries, Unknown};
+use countersign::core::route::{Price, Step};
 use ipnet::IpNet;
 
 use super::tree::{Data, Node};
@@ -196,6 +197,28 @@ word!(
     "a purpose of 1 to 32 characters a-z, 0-9, `_` and `-`",
     "a list of purposes: words of 1 to 32 characters a-z, 0-9, `_` and `-`"
 );
+
+word!(
+    Price,
+    "an amount and a currency, for example \"0.0071 EUR\"",
+    "a list of amounts with their currency, for example [\"0.0071 EUR\"]"
+);
+
+impl Value for Step {
+    const KIND: &'static str = "a channel and how long to wait before the next one, for example \"sms 30s\"";
+    const LIST: &'static str = "a list of channels, each with the time before the next one: [\"sms 30s\", \"voice\"]";
+    fn read(node: &Node) -> Result<Self, String> {
+        let Some(text) = text(node) else { return instead(node, Self::KIND) };
+        let mut words = text.split_whitespace();
+        let channel = words.next().and_then(|word| word.parse().ok());
+        // Only the last one may go without: the workflow as a whole is checked where it is read.
+        let wait = words.next().map_or(Some(Duration::ZERO), read_duration);
+        match (channel, wait, words.next()) {
+            (Some(channel), Some(wait), None) => Ok(Self { channel, wait }),
+            _ => instead(node, Self::KIND),
+        }
+    }
+}
 
 /// A type that is one of a few words.
 macro_rules! choice {

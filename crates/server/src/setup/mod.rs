@@ -9,6 +9,7 @@ use std::time::Duration;
 use countersign::core::id::ApplicationName;
 use countersign::store::{Store, StoreError};
 use countersign::{Broken, Clock, MemoryStore, NewKey, Observer, SystemClock, Verifier};
+use countersign_providers::layers::bounded;
 use countersign_providers::{Inbox, ProviderError, ReceiptReader, Surroundings, build_with, registry};
 use countersign_store::sqlite::{Options, SqliteStore};
 use tokio::task::JoinHandle;
@@ -82,7 +83,7 @@ pub async fn open(settings: Arc<Settings>, observer: Option<Arc<dyn Observer>>) 
     let surroundings = Surroundings::default();
     let mut builder = Verifier::builder().store(Arc::clone(&store)).keys(ring.codes());
     for provider in &settings.providers {
-        builder = builder.sender(build_with(&provider.config, &surroundings)?);
+        builder = builder.sender(bounded(build_with(&provider.config, &surroundings)?, provider.bounds));
     }
     for name in all_applications(&settings, &*store).await? {
         builder = builder.application(settings.application(&name));

@@ -9,7 +9,7 @@ use countersign::core::destination::Destination;
 use countersign::core::id::{ApplicationName, DeliveryId};
 use countersign::core::outcome::{Message, Outcome};
 use countersign::core::policy::Countries;
-use countersign::core::route::{Route, candidates};
+use countersign::core::route::Route;
 use countersign::{CheckRequest, Clock, RecordingSender, SendRequest, SystemClock, Verifier};
 use countersign_providers::{Surroundings, build_with};
 use zeroize::Zeroizing;
@@ -43,6 +43,7 @@ pub async fn dry_run(settings: &Settings, name: &ApplicationName, keys: KeyRing)
     let channel = Channel::default_for(&destination);
     let phone = Arc::new(RecordingSender::new("dry-run"));
     application.routes = vec![Route::to(channel, ["dry-run"])];
+    application.policy.workflow.clear();
     let sender: Arc<dyn countersign::Sender> = Arc::<RecordingSender>::clone(&phone);
     let verifier = Verifier::builder().keys(keys).sender(sender).application(application).build();
     let verifier = verifier.map_err(|error| error.to_string())?;
@@ -69,14 +70,17 @@ pub async fn dry_run(settings: &Settings, name: &ApplicationName, keys: KeyRing)
 /// What to add.
 pub fn covers_sms(settings: &Settings, name: &ApplicationName) -> Result<(), String> {
     let application = settings.application(name);
+    let carries = |fits: &dyn Fn(&Countries) -> bool| {
+        application.routes.iter().any(|route| route.channel == Channel::Sms && fits(&route.countries))
+    };
     let missing: Vec<_> = match &application.policy.allowed_countries {
-        Countries::All if candidates(&application.routes, Channel::Sms, None).is_empty() => {
+        Countries::All if !carries(&|countries| *countries == Countries::All) => {
             vec!["every country".to_owned()]
         }
         Countries::All => Vec::new(),
         Countries::Only(list) => list
             .iter()
-            .filter(|country| candidates(&application.routes, Channel::Sms, Some(**country)).is_empty())
+            .filter(|country| !carries(&|countries| countries.contains(Some(**country))))
             .map(ToString::to_string)
             .collect(),
     };

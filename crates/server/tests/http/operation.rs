@@ -172,6 +172,14 @@ impl Store for Fragile {
     fn claim(&self, now: Timestamp, lease: Duration, most: usize) -> BoxFuture<'_, StoreResult<Vec<Claimed>>> {
         self.inner.claim(now, lease, most)
     }
+    fn to_follow_up(
+        &self,
+        now: Timestamp,
+        most: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>> {
+        self.inner.to_follow_up(now, most)
+    }
+
     fn overdue(
         &self,
         now: Timestamp,

@@ -246,6 +246,14 @@ impl Store for SqliteStore {
         })
     }
 
+    fn to_follow_up(
+        &self,
+        now: Timestamp,
+        most: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>> {
+        Box::pin(self.read(move |connection| read::to_follow_up(connection, now, most)))
+    }
+
     fn cleanup(
         &self,
         before: Timestamp,

@@ -201,6 +201,24 @@ pub(super) fn has_overdue_delivery(connection: &Connection, now: Timestamp) -> r
 }
 
 /// Verifications called pending whose time was up between the two instants: when, whose, which.
+/// Verifications that are to be followed up, most overdue first.
+pub(super) fn to_follow_up(
+    connection: &Connection,
+    now: Timestamp,
+    most: usize,
+) -> rusqlite::Result<Vec<(ApplicationName, VerificationId)>> {
+    connection
+        .prepare_cached(
+            "SELECT application, id FROM verification WHERE follow_up_at IS NOT NULL AND follow_up_at <= ?1 \
+             ORDER BY follow_up_at LIMIT ?2",
+        )?
+        .query_map(params![now.as_millis(), i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+            let application: String = row.get(0)?;
+            Ok((application.parse().unwrap_or_default(), VerificationId::from_bytes(row.get(1)?)))
+        })?
+        .collect()
+}
+
 pub(super) fn overdue(
     connection: &Connection,
     after: i64,

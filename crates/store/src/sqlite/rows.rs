@@ -16,7 +16,7 @@ macro_rules! verification_columns {
     () => {
         "place, id, application, destination, country, purpose, channel, status, created_at, expires_at, \
     finished_at, code_length, key_id, chosen_digest, chosen_sealed, sends, max_sends, resend_at, wrong_by_id, wrong_by_destination, \
-    max_checks, locale, template, metadata, keyless, service, amount, payee, wording"
+    max_checks, locale, template, metadata, keyless, service, amount, payee, wording, follow_up_at"
     };
 }
 pub(super) use verification_columns;
@@ -72,6 +72,7 @@ pub(super) fn verification(row: &Row<'_>) -> rusqlite::Result<(i64, Verification
         sends: row.get(15)?,
         max_sends: row.get(16)?,
         resend_at: time(row, 17)?,
+        follow_up_at: row.get::<_, Option<i64>>(29)?.map(Timestamp::from_millis),
         wrong_by_id: row.get(18)?,
         wrong_by_destination: row.get(19)?,
         max_checks: row.get(20)?,

@@ -91,8 +91,8 @@ fn insert_verification(connection: &Connection, row: &Verification) -> rusqlite:
         .prepare_cached(
             "INSERT INTO verification (id, application, destination, country, purpose, channel, status, created_at, expires_at, \
              finished_at, code_length, key_id, chosen_digest, chosen_sealed, sends, max_sends, resend_at, wrong_by_id, \
-             wrong_by_destination, max_checks, locale, template, metadata, keyless, service, amount, payee, wording) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
+             wrong_by_destination, max_checks, locale, template, metadata, keyless, service, amount, payee, wording, follow_up_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)",
         )?
         .execute(params![
             row.id.as_bytes(),
@@ -123,6 +123,7 @@ fn insert_verification(connection: &Connection, row: &Verification) -> rusqlite:
             row.payment.as_ref().map(|payment| &payment.amount),
             row.payment.as_ref().map(|payment| &payment.payee),
             rows::wording_to_json(&row.wording),
+            row.follow_up_at.map(Timestamp::as_millis),
         ])?;
     Ok(connection.last_insert_rowid())
 }
@@ -133,7 +134,7 @@ fn update_verification(connection: &Connection, place: Option<i64>, row: &Verifi
     let changed = connection
         .prepare_cached(
             "UPDATE verification SET channel = ?2, status = ?3, finished_at = ?4, chosen_sealed = ?5, sends = ?6, resend_at = ?7, \
-             wrong_by_id = ?8, wrong_by_destination = ?9, template = ?10, wording = ?11 WHERE place = ?1",
+             wrong_by_id = ?8, wrong_by_destination = ?9, template = ?10, wording = ?11, follow_up_at = ?12 WHERE place = ?1",
         )?
         .execute(params![
             place,
@@ -147,6 +148,7 @@ fn update_verification(connection: &Connection, place: Option<i64>, row: &Verifi
             row.wrong_by_destination,
             row.template,
             rows::wording_to_json(&row.wording),
+            row.follow_up_at.map(Timestamp::as_millis),
         ])?;
     exactly_one(changed)
 }
