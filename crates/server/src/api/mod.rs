@@ -5,3 +5,4 @@ pub mod openapi;
 pub mod ops;
 pub mod receipts;
 pub mod simple;
+pub mod twilio;

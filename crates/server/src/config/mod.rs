@@ -26,7 +26,7 @@ use countersign::core::route::Route;
 use countersign_providers::ProviderConfig;
 use zeroize::Zeroizing;
 
-use crate::settings::{Bounds, HttpSettings, SimpleSettings};
+use crate::settings::{Bounds, HttpSettings, SimpleSettings, TwilioSettings};
 
 pub mod document;
 mod problem;
@@ -71,6 +71,8 @@ pub struct Settings {
     pub public_url_is_set: bool,
     /// `[server.simple]`.
     pub simple: sections::Simple,
+    /// `[server.twilio]`.
+    pub twilio: sections::Twilio,
     /// `[store]`.
     pub store: sections::Store,
     /// `[keys]`.
@@ -259,6 +261,7 @@ impl Settings {
             production: self.server.production,
             trusted_proxies: self.server.trusted_proxies.clone().into(),
             simple: self.simple.enabled.then_some(simple),
+            twilio: self.twilio.enabled.then_some(TwilioSettings { resend_after: self.twilio.resend_after }),
             bounds: Bounds::default(),
         }
     }
