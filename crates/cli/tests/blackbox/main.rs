@@ -23,6 +23,7 @@ mod providers;
 mod readme;
 mod receipts;
 mod rotation;
+mod sdk;
 mod secrecy;
 mod sending;
 mod service;

@@ -105,7 +105,9 @@ pub(super) async fn brought(door: &Door, call: &Call, service: &str) -> Result<(
             let Ok(bucket) = serde_json::from_str::<Bucket>(&record.body) else { continue };
             let window = Duration::from_secs(bucket.interval.into());
             let whom = sid::digest(&[&whom]);
-            limits.push(ExtraLimit::new(call.application(), &record.name.id, &whom, bucket.max, window));
+            // A bucket that is changed begins anew: what was used of the old one says nothing about the new.
+            let id = format!("{}.{}", record.name.id, bucket.max);
+            limits.push(ExtraLimit::new(call.application(), &id, &whom, bucket.max, window));
             names.push(unique_name.clone());
         }
     }
