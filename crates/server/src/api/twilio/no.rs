@@ -107,9 +107,9 @@ impl No {
         Self { message: format!("The requested resource {path} was not found").into(), ..(404, 20404, "").into() }
     }
 
-    /// The wait after which asking again can help.
-    pub fn after(self, seconds: u64) -> Self {
-        Self { retry_after: Some(seconds.max(1)), ..self }
+    /// With the wait after which asking again can help, and the cap that was reached.
+    pub fn after(self, seconds: u64, rate: Rate) -> Self {
+        Self { retry_after: Some(seconds.max(1)), rate: Some(rate), ..self }
     }
 
     /// What is said around every call, in the words of this dialect.

@@ -16,6 +16,7 @@ use super::sid;
 use super::verifications::{purpose, read_payment, updated_at, word};
 use crate::api::native::object::Seconds;
 use crate::http::answer;
+use crate::http::problem::Rate;
 use crate::service::{Door, Shared};
 
 pub(super) async fn create(State(door): State<Shared>, call: Call) -> Result<Response, No> {
@@ -28,7 +29,9 @@ pub(super) async fn create(State(door): State<Shared>, call: Call) -> Result<Res
         (CheckResult::Approved | CheckResult::Incorrect, Some(_)) => show(&call, &profile, &checked),
         // Until its time is up; then it is gone.
         (CheckResult::MaxAttemptsReached, Some((found, _))) if found.expires_at > now => {
-            Err(No::from(MAX_CHECKS).after(ceil_secs(found.expires_at.after(now))))
+            let window = ceil_secs(found.expires_at.since(found.created_at)).max(1);
+            let rate = Rate { name: "checks", quota: found.max_checks, window };
+            Err(No::from(MAX_CHECKS).after(ceil_secs(found.expires_at.after(now)), rate))
         }
         _ => Err(call.not_found()),
     }
