@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::{Command, CommandFactory as _};
-use countersign_server::api::openapi;
+use countersign_server::api::{openapi, refusals};
 use countersign_server::config::document;
 use countersign_server::http::problem;
 use countersign_server::setup::providers::{Descriptor, registry};
@@ -17,6 +17,7 @@ pub fn files() -> Vec<(&'static str, String)> {
         ("cli.md", command_line()),
         ("countersign.default.toml", document::default_file()),
         ("problems.md", problem::markdown()),
+        ("refusals.md", refusals::markdown()),
         ("providers.md", providers()),
         ("openapi.json", openapi::openapi().to_pretty_json().unwrap_or_default() + "\n"),
     ]

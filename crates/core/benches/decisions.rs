@@ -62,6 +62,7 @@ impl World {
             keys: Arc::clone(&self.keys),
             against: Against::Id(verification.id),
             by: By::Id,
+            payment: None,
             code,
             client: Some("192.0.2.1".to_owned()),
             now: NOW,

@@ -21,7 +21,7 @@ use crate::policy::{Application, Policy};
 use crate::refusal::{Limit, Refusal};
 use crate::send::{charge, event, limit_keys};
 use crate::time::Timestamp;
-use crate::verification::{Budget, By, Delivery, GuessLog, Status, Verification};
+use crate::verification::{Budget, By, Delivery, GuessLog, Payment, Status, Verification};
 
 /// Offers a code.
 pub struct Check {
@@ -35,6 +35,8 @@ pub struct Check {
     pub by: By,
     /// The candidate.
     pub code: Code,
+    /// The payment that the caller says the code confirms. A verification of another one does not match.
+    pub payment: Option<Payment>,
     /// The end user's address, for the limits that count it.
     pub client: Option<String>,
     /// The instant.
@@ -222,6 +224,7 @@ impl Check {
             Ok(right) => right,
             Err(unavailable) => return (Changes::default(), Err(unavailable)),
         };
+        let right = right && (found.payment.is_none() || found.payment == self.payment);
         let mut next = found.clone();
         let mut changes = Changes::default();
         let result = if right {

@@ -407,6 +407,7 @@ fn bug_f2_no_debug_shows_a_code_or_a_whole_destination() {
         keys: house.keys.clone(),
         against: Against::Destination { service: None, to: number(TO), purpose: sent.verification.purpose.clone() },
         by: By::Destination,
+        payment: None,
         code: code("97531976"),
         client: Some("192.0.2.1".to_owned()),
         now: house.now,

@@ -38,6 +38,7 @@ use crate::token::TokenSigner;
 ///     production: false,
 ///     trusted_proxies: Arc::new([]),
 ///     simple: None,
+///     twilio: None,
 ///     bounds: Bounds::default(),
 /// };
 /// let key = TokenKey { kid: "k1".to_owned(), seed: [7; 32].into() };

@@ -20,6 +20,8 @@ pub struct HttpSettings {
     pub trusted_proxies: Arc<[IpNet]>,
     /// The simple dialect; `None` when switched off.
     pub simple: Option<SimpleSettings>,
+    /// The Twilio Verify dialect; `None` when switched off.
+    pub twilio: Option<TwilioSettings>,
     /// Bounds on what a client may take.
     pub bounds: Bounds,
 }
@@ -33,6 +35,13 @@ pub struct SimpleSettings {
     pub application: ApplicationName,
     /// Origins that browsers may call it from (CORS); `*` allows any; empty allows the service's own alone.
     pub allowed_origins: Vec<String>,
+}
+
+/// How the Twilio Verify dialect behaves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TwilioSettings {
+    /// The pause before the same verification may be sent again, in place of the policy's: the original has none.
+    pub resend_after: Duration,
 }
 
 /// Bounds on what one client may take of the service.

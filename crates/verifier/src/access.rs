@@ -47,9 +47,25 @@ pub struct Access {
     pub key_id: String,
 }
 
-/// Digests of keys seen lately. A wrong key is not cached: guessing must not fill the memory.
-#[derive(Default)]
-pub(crate) struct KeyCache(Mutex<HashMap<[u8; 32], (Timestamp, Access)>>);
+/// An application as the Twilio dialect knows it: what a pair of a sid and its secret gives access to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The application and the key.
+    pub access: Access,
+    /// The application's `AC…`.
+    pub sid: String,
+    /// When the application was created.
+    pub created_at: Timestamp,
+}
+
+/// Digests of keys seen lately, and what they gave. A wrong key is not cached: guessing must not fill the memory.
+pub(crate) struct KeyCache<T>(Mutex<HashMap<[u8; 32], (Timestamp, T)>>);
+
+impl<T> Default for KeyCache<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
 
 impl Verifier {
     /// Makes the application known to the store, if it is not; its record either way.
@@ -110,21 +126,46 @@ impl Verifier {
         self.inner.key_cache.put(digest, now, access.clone());
         Ok(Some(access))
     }
+
+    /// Whose account this pair opens: `AC…` and an auth token, or `SK…` and its secret; `None` if it opens none. A revoked key stops
+    /// working within a second.
+    ///
+    /// # Errors
+    /// Broken if the store is.
+    pub async fn authenticate_account(&self, sid: &str, secret: &str) -> Result<Option<Account>, Broken> {
+        let (pair, now) = (digest(&format!("{sid}:{secret}")), self.now());
+        if let Some(account) = self.inner.account_cache.get(&pair, now) {
+            return Ok(Some(account));
+        }
+        let secret = digest(secret);
+        let Some(record) = self.inner.store.key_by_digest(secret).await? else { return Ok(None) };
+        let known = self.inner.store.applications().await?.into_iter().find(|known| known.name == record.application);
+        let Some(application) = known else { return Ok(None) };
+        let opens = (sid == application.account_sid && record.auth_token_digest == secret)
+            || (sid == record.key_sid && record.key_secret_digest == secret);
+        if !opens {
+            return Ok(None);
+        }
+        let access = Access { application: record.application, key_id: record.id };
+        let account = Account { access, sid: application.account_sid, created_at: application.created_at };
+        self.inner.account_cache.put(pair, now, account.clone());
+        Ok(Some(account))
+    }
 }
 
-impl KeyCache {
-    fn get(&self, digest: &[u8; 32], now: Timestamp) -> Option<Access> {
+impl<T: Clone> KeyCache<T> {
+    fn get(&self, digest: &[u8; 32], now: Timestamp) -> Option<T> {
         let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (seen, access) = cache.get(digest)?;
-        (now.since(*seen) < TRUSTED && *seen <= now).then(|| access.clone())
+        let (seen, known) = cache.get(digest)?;
+        (now.since(*seen) < TRUSTED && *seen <= now).then(|| known.clone())
     }
 
-    fn put(&self, digest: [u8; 32], now: Timestamp, access: Access) {
+    fn put(&self, digest: [u8; 32], now: Timestamp, known: T) {
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= MOST_CACHED {
             cache.clear();
         }
-        cache.insert(digest, (now, access));
+        cache.insert(digest, (now, known));
     }
 }
 

@@ -6,7 +6,7 @@ use countersign_core::check::{Against, Check, Checked};
 use countersign_core::code::Code;
 use countersign_core::id::{ApplicationName, ServiceId, VerificationId};
 use countersign_core::refusal::Refusal;
-use countersign_core::verification::By;
+use countersign_core::verification::{By, Payment};
 
 use crate::observe::Observation;
 use crate::send::{read_destination, read_purpose};
@@ -23,6 +23,8 @@ pub struct CheckRequest {
     application: ApplicationName,
     target: Target,
     code: Option<Code>,
+    holder: bool,
+    payment: Option<Payment>,
     client: Option<String>,
 }
 
@@ -45,7 +47,14 @@ impl CheckRequest {
     }
 
     fn new(target: Target, code: &str) -> Self {
-        Self { application: ApplicationName::default(), target, code: code.parse().ok(), client: None }
+        Self {
+            application: ApplicationName::default(),
+            target,
+            code: code.parse().ok(),
+            holder: false,
+            payment: None,
+            client: None,
+        }
     }
 
     /// Of this application rather than `default`.
@@ -70,6 +79,20 @@ impl CheckRequest {
         if let Target::Destination { service, .. } = &mut self.target {
             *service = Some(wanted);
         }
+        self
+    }
+
+    /// By a door that knows its caller as well as if they held the id: the guess counts as one by id, also by destination.
+    #[must_use]
+    pub const fn as_holder(mut self) -> Self {
+        self.holder = true;
+        self
+    }
+
+    /// Confirming this payment. A verification of another payment does not match, whatever the code.
+    #[must_use]
+    pub fn payment(mut self, payment: Payment) -> Self {
+        self.payment = Some(payment);
         self
     }
 
@@ -103,14 +126,15 @@ impl Verifier {
             Target::Destination { service, to, purpose } => {
                 let to = read_destination(&application, &to).map_err(refused)?;
                 let purpose = read_purpose(purpose.as_deref()).map_err(refused)?;
-                (Against::Destination { service, to, purpose }, By::Destination)
+                (Against::Destination { service, to, purpose }, if request.holder { By::Id } else { By::Destination })
             }
         };
         let not_a_code =
             || Refusal::InvalidRequest { param: "code", detail: "must be a string of 4 to 10 digits".to_owned() };
         let code = request.code.ok_or_else(|| refused(not_a_code()))?;
         let keys = Arc::clone(&self.inner.keys);
-        let decision = Check { application, keys, against, by, code, client: request.client, now: self.now() };
+        let (payment, client, now) = (request.payment, request.client, self.now());
+        let decision = Check { application, keys, against, by, code, payment, client, now };
         let answer = store::ask(&*self.inner.store, decision).await?.map_err(Broken::Keys)?;
         let checked = answer.map_err(refused)?;
         self.inner.observer.observe(Observation::Checked { application: name.as_str(), result: checked.result });

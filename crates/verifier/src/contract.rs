@@ -37,7 +37,7 @@ use countersign_core::policy::{Application, Policy};
 use countersign_core::refusal::{Kind, Refusal};
 use countersign_core::route::Step;
 use countersign_core::time::Timestamp;
-use countersign_core::verification::{DeliveryStatus, Status};
+use countersign_core::verification::{DeliveryStatus, Payment, Status, Wording};
 
 use crate::store::{AnswerKey, KeptAnswer, ListFilter, NewAnswer, Record, RecordFilter, RecordName};
 use crate::{CheckRequest, Cleanup, Failure, ManualClock, RecordingSender, SendRequest, Store, Verifier};
@@ -167,6 +167,10 @@ pub async fn what_is_written_is_read_back(store: Arc<dyn Store>) {
         .code_length(8)
         .ttl(Duration::from_secs(600));
     let request = request.custom_code("00012345").metadata(metadata.clone()).channel(Channel::Voice);
+    let payment = Payment { amount: "39,99 €".to_owned(), payee: "Ácme „x“".to_owned() };
+    let words = Some("Duka – „x“".to_owned());
+    let wording = Wording { name: words, android_app_hash: Some("abcdefghijk".to_owned()), values: metadata.clone() };
+    let request = request.payment(payment.clone()).wording(wording.clone());
     let sent = bench.verifier.send(request).await.unwrap();
     let (_, written, deliveries) = sent.wait(Duration::from_secs(10)).await.unwrap();
     assert_eq!(written.to.reveal(), TO);
@@ -177,11 +181,14 @@ pub async fn what_is_written_is_read_back(store: Arc<dyn Store>) {
     assert_eq!(written.channel, Channel::Voice);
     assert_eq!(written.expires_at.since(written.created_at), Duration::from_secs(600));
     assert_eq!(written.metadata, metadata);
+    assert_eq!((written.payment.as_ref(), &written.wording), (Some(&payment), &wording));
     assert_eq!((written.sends, written.max_sends, written.max_checks), (1, 5, 5));
     assert_eq!(deliveries.len(), 1);
     assert_eq!((deliveries[0].status, deliveries[0].provider.as_str()), (DeliveryStatus::Accepted, "phone"));
     assert_eq!(bench.phone.messages()[0].code, "00012345");
-    assert_eq!(bench.check(written.id, "00012345").await.unwrap(), CheckResult::Approved);
+    assert_eq!(bench.check(written.id, "00012345").await.unwrap(), CheckResult::Incorrect, "of no payment");
+    let paid = CheckRequest::by_id(written.id, "00012345").payment(payment);
+    assert_eq!(bench.verifier.check(paid).await.unwrap().result, CheckResult::Approved);
     let (after, _) = bench.verifier.verification(&written.application, written.id).await.unwrap().unwrap();
     assert_eq!(after.status, Status::Approved);
     assert_eq!(after.finished_at, Some(after.created_at));

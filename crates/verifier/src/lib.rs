@@ -55,13 +55,14 @@ pub mod contract;
 mod deliver;
 mod memory_store;
 mod observe;
+mod records;
 mod send;
 pub mod sender;
 pub mod store;
 mod upkeep;
 mod verifier;
 
-pub use access::{Access, NewKey};
+pub use access::{Access, Account, NewKey};
 pub use answers::{Answered, Kept};
 pub use check::CheckRequest;
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -9,19 +9,20 @@ use std::time::Duration;
 use countersign_core::channel::Channel;
 use countersign_core::code::{CodeUnavailable, Key, KeyRing};
 use countersign_core::decision::Chance;
-use countersign_core::id::{ApplicationName, VerificationId};
+use countersign_core::id::{ApplicationName, DeliveryId, VerificationId};
 use countersign_core::policy::Application;
 use countersign_core::refusal::Refusal;
 use countersign_core::route::{Candidate, Route};
-use countersign_core::send::Cancel;
+use countersign_core::send::{Approve, Cancel};
 use countersign_core::time::Timestamp;
 use countersign_core::verification::{Delivery, Verification};
 use tokio::sync::Semaphore;
 
-use crate::access::KeyCache;
+use crate::access::{Access, Account, KeyCache};
 use crate::clock::{Clock, SystemClock};
 use crate::memory_store::MemoryStore;
 use crate::observe::{Nobody, Observation, Observer};
+use crate::records::RecordCache;
 use crate::sender::Sender;
 use crate::store::{self, ListFilter, Page, Store, StoreError};
 
@@ -60,7 +61,9 @@ pub(crate) struct Inner {
     pub carriers: Arc<Semaphore>,
     pub most_carriers: u32,
     pub closing: AtomicBool,
-    pub key_cache: KeyCache,
+    pub key_cache: KeyCache<Access>,
+    pub account_cache: KeyCache<Account>,
+    pub record_cache: RecordCache,
 }
 
 /// Why there is no answer of the kind asked for: a lawful no, or something broke.
@@ -229,6 +232,8 @@ impl Builder {
             most_carriers,
             closing: AtomicBool::new(false),
             key_cache: KeyCache::default(),
+            account_cache: KeyCache::default(),
+            record_cache: RecordCache::default(),
         };
         Ok(Verifier { inner: Arc::new(inner) })
     }
@@ -287,6 +292,33 @@ impl Verifier {
         let name = application.name.clone();
         let answer = store::ask(&*self.inner.store, Cancel { application, id, now: self.now() }).await?;
         answer.map_err(|refusal| self.refused(&name, refusal))
+    }
+
+    /// Ends a verification as approved, because the application itself found the code to be right.
+    ///
+    /// # Errors
+    /// Refused if there is no such verification of this application, or it has ended; broken if the store is.
+    pub async fn approve(
+        &self,
+        application: &ApplicationName,
+        id: VerificationId,
+    ) -> Result<(Verification, Vec<Delivery>), Failure> {
+        let application = self.application(application)?;
+        let name = application.name.clone();
+        let answer = store::ask(&*self.inner.store, Approve { application, id, now: self.now() }).await?;
+        answer.map_err(|refusal| self.refused(&name, refusal))
+    }
+
+    /// The verification of this application that has this delivery, with all its deliveries.
+    ///
+    /// # Errors
+    /// Broken if the store is.
+    pub async fn verification_of(
+        &self,
+        application: &ApplicationName,
+        delivery: DeliveryId,
+    ) -> Result<Option<(Verification, Vec<Delivery>)>, Broken> {
+        Ok(self.inner.store.verification_of(application, delivery).await?)
     }
 
     /// One verification with its deliveries; `None` if this application has none of this id.

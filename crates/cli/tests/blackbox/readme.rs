@@ -2,7 +2,7 @@
 
 const README: &str = include_str!("README.md");
 
-const SOURCES: [&str; 16] = [
+const SOURCES: [&str; 17] = [
     include_str!("binding.rs"),
     include_str!("budget.rs"),
     include_str!("budget_doors.rs"),
@@ -18,6 +18,7 @@ const SOURCES: [&str; 16] = [
     include_str!("service.rs"),
     include_str!("single_use.rs"),
     include_str!("strangers.rs"),
+    include_str!("twilio.rs"),
     include_str!("values.rs"),
 ];
 

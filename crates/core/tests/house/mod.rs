@@ -166,11 +166,25 @@ impl House {
 
     pub fn ask<'a>(&'a mut self, to: &str) -> Asking<'a> {
         let begin = Begin::new(number(to));
-        Asking { what: What::Begin(Box::new(begin)), channel: None, client: None, chance: None, house: self }
+        Asking {
+            what: What::Begin(Box::new(begin)),
+            channel: None,
+            client: None,
+            chance: None,
+            terms: Terms::default(),
+            house: self,
+        }
     }
 
     pub fn again(&mut self, id: VerificationId) -> Asking<'_> {
-        Asking { what: What::Again(id), channel: None, client: None, chance: None, house: self }
+        Asking {
+            what: What::Again(id),
+            channel: None,
+            client: None,
+            chance: None,
+            terms: Terms::default(),
+            house: self,
+        }
     }
 
     /// Sends and takes it as done.
@@ -195,6 +209,7 @@ impl House {
             application: Arc::clone(&self.application),
             keys: Arc::clone(&self.keys),
             by: if matches!(against, Against::Id(_)) { By::Id } else { By::Destination },
+            payment: None,
             against,
             code: code.parse().unwrap(),
             client: client.map(str::to_owned),
@@ -297,6 +312,7 @@ pub struct Asking<'a> {
     what: What,
     channel: Option<Channel>,
     client: Option<&'a str>,
+    terms: Terms,
     chance: Option<Chance>,
 }
 
@@ -327,6 +343,11 @@ impl<'a> Asking<'a> {
         self
     }
 
+    pub fn terms(mut self, change: impl FnOnce(&mut Terms)) -> Self {
+        change(&mut self.terms);
+        self
+    }
+
     pub fn chance(mut self, chance: Chance) -> Self {
         self.chance = Some(chance);
         self
@@ -341,7 +362,7 @@ impl<'a> Asking<'a> {
             channel: self.channel,
             client: self.client.map(str::to_owned),
             carry_now: true,
-            terms: Terms::default(),
+            terms: self.terms,
             chance,
             now: self.house.now,
         };

@@ -59,6 +59,7 @@ async fn serve() {
         production: false,
         trusted_proxies: Arc::new([]),
         simple: None,
+        twilio: None,
         bounds: Bounds::default(),
     };
     let signer =

@@ -4,4 +4,6 @@ pub mod native;
 pub mod openapi;
 pub mod ops;
 pub mod receipts;
+pub mod refusals;
 pub mod simple;
+pub mod twilio;

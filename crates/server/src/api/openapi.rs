@@ -34,7 +34,9 @@ pub(crate) fn describe(document: &mut OpenApi, simple: Option<OpenApi>) {
         .title("Countersign")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "Proves that a person controls a phone number or an email address: sends a one-time code, checks what comes back, once.",
+            "Proves that a person controls a phone number or an email address: sends a one-time code, checks what comes back, once. \
+             Under `/v2` the server speaks Twilio Verify v2 too, which Twilio's own specification describes; what differs is in \
+             docs/leaving-twilio-verify.md.",
         ))
         .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build()))
         .build();

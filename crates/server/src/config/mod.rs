@@ -27,7 +27,7 @@ use countersign_providers::ProviderConfig;
 use countersign_providers::layers::ProviderBounds;
 use zeroize::Zeroizing;
 
-use crate::settings::{Bounds, HttpSettings, SimpleSettings};
+use crate::settings::{Bounds, HttpSettings, SimpleSettings, TwilioSettings};
 
 pub mod document;
 mod problem;
@@ -72,6 +72,8 @@ pub struct Settings {
     pub public_url_is_set: bool,
     /// `[server.simple]`.
     pub simple: sections::Simple,
+    /// `[server.twilio]`.
+    pub twilio: sections::Twilio,
     /// `[store]`.
     pub store: sections::Store,
     /// `[keys]`.
@@ -278,6 +280,7 @@ impl Settings {
             production: self.server.production,
             trusted_proxies: self.server.trusted_proxies.clone().into(),
             simple: self.simple.enabled.then_some(simple),
+            twilio: self.twilio.enabled.then_some(TwilioSettings { resend_after: self.twilio.resend_after }),
             bounds: Bounds::default(),
         }
     }

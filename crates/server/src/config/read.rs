@@ -20,7 +20,7 @@ use super::problem::Report;
 use super::section::Table;
 use super::sections::{
     ApplicationKeys, CleanupKeys, Delivery, Guard, Keys, Limit, Log, Policy, Provider, RouteKeys, SECTIONS, Server,
-    Simple, Store, TestDestinationKeys,
+    Simple, Store, TestDestinationKeys, Twilio,
 };
 use super::suggest;
 use super::tree::{Data, Node};
@@ -49,7 +49,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
     let root = Table::root(root, report);
     root.finish(&TOP, &elsewhere);
     let server_table = root.table("server");
-    server_table.finish(&[&Server::SECTION.names()[..], &["simple"]].concat(), &elsewhere);
+    server_table.finish(&[&Server::SECTION.names()[..], &["simple", "twilio"]].concat(), &elsewhere);
     let server = Server::read(&server_table, &Server::default());
     let policy = one(&root, "policy", Policy::SECTION.names(), Policy::read);
     workflow(&root.table("policy"), &policy);
@@ -64,6 +64,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         public_url_is_set: server.public_url != Server::default().public_url,
         server,
         simple: one(&server_table, "simple", Simple::SECTION.names(), Simple::read),
+        twilio: one(&server_table, "twilio", Twilio::SECTION.names(), Twilio::read),
         store: one(&root, "store", Store::SECTION.names(), Store::read),
         keys: one(&root, "keys", Keys::SECTION.names(), Keys::read),
         guard: one(&root, "guard", Guard::SECTION.names(), Guard::read),

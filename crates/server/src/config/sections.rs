@@ -45,6 +45,16 @@ section! {
 }
 
 section! {
+    /// The Twilio Verify v2 dialect, under /v2: official SDKs work when their base URL is changed.
+    Twilio, Table "server.twilio" {
+        /// Whether it is there.
+        enabled: bool = true;
+        /// The pause before the same verification may be sent again through it, in place of policy.resend_after: Twilio has none.
+        resend_after: Duration = "0s", from "0s" to "24h";
+    }
+}
+
+section! {
     /// Where verifications are kept.
     Store, Table "store" {
         /// sqlite: and the path of a file, which is made if it is not there; relative to the working directory.
@@ -226,6 +236,7 @@ section! {
 pub const SECTIONS: &[&Section] = &[
     &Server::SECTION,
     &Simple::SECTION,
+    &Twilio::SECTION,
     &Store::SECTION,
     &Keys::SECTION,
     &Policy::SECTION,

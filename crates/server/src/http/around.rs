@@ -7,12 +7,12 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use tracing::Instrument as _;
 
 use super::problem::Problem;
 use super::request_id::{self, X_REQUEST_ID};
-use crate::api::simple;
+use super::router::refuse;
 use crate::service::{Door, Shared};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -66,14 +66,6 @@ async fn answer(door: &Door, route: &str, request: Request, next: Next) -> Respo
             tracing::error!("a request was not answered in time");
             refuse(door, route, Problem::store_unavailable())
         }
-    }
-}
-
-/// Says it in the words of the dialect that was spoken.
-fn refuse(door: &Door, route: &str, problem: Problem) -> Response {
-    match simple::Endpoint::of(door, route) {
-        Some(endpoint) => simple::No::from_problem(&problem).response(endpoint),
-        None => problem.into_response(),
     }
 }
 

@@ -21,6 +21,19 @@ pub fn pairs(text: &[u8]) -> Result<Vec<(String, String)>, Malformed> {
         .collect()
 }
 
+/// Writes a name or a value so that [`pairs`] reads it back.
+pub fn encode(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
 fn decode(text: &[u8]) -> Result<String, Malformed> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.iter();
@@ -40,6 +53,13 @@ fn decode(text: &[u8]) -> Result<String, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for text in ["", "+255 694&=%é\0/", "a.b-c_d~e"] {
+            assert_eq!(pairs(format!("x={}", encode(text)).as_bytes()), Ok(vec![("x".to_owned(), text.to_owned())]));
+        }
+    }
 
     #[test]
     fn forms_are_read() {

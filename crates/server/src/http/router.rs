@@ -11,9 +11,9 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::around::around;
 use super::problem::{Kind, Problem};
-use crate::api::{native, openapi, ops, receipts, simple};
+use crate::api::{native, openapi, ops, receipts, simple, twilio};
 use crate::pages;
-use crate::service::Shared;
+use crate::service::{Door, Shared};
 
 /// The whole service.
 pub fn build(door: Shared) -> Router {
@@ -23,6 +23,9 @@ pub fn build(door: Shared) -> Router {
     router = router.merge(pages::router(&door, openapi::bytes(&document)));
     if let Some(simple) = &door.simple {
         router = add_simple(router, &simple.prefix);
+    }
+    if door.settings.twilio.is_some() {
+        router = router.merge(twilio::router());
     }
     router
         .fallback(no_such_path)
@@ -53,13 +56,24 @@ fn add_simple(router: Router<Shared>, prefix: &str) -> Router<Shared> {
     })
 }
 
-async fn no_such_path() -> Problem {
-    Problem::new(Kind::NotFound, "there is no such path; /openapi.json lists them all")
+async fn no_such_path(State(door): State<Shared>, uri: Uri) -> Response {
+    if door.settings.twilio.is_some() && twilio::is_of(uri.path()) {
+        return twilio::No::not_found(uri.path()).into_response();
+    }
+    Problem::new(Kind::NotFound, "there is no such path; /openapi.json lists them all").into_response()
 }
 
 async fn wrong_method(State(door): State<Shared>, uri: Uri) -> Response {
     let problem = Problem::new(Kind::MethodNotAllowed, "see the header `Allow`");
-    match simple::Endpoint::of(&door, uri.path()) {
+    refuse(&door, uri.path(), problem)
+}
+
+/// Says it in the words of the dialect that was spoken.
+pub(crate) fn refuse(door: &Door, path: &str, problem: Problem) -> Response {
+    if door.settings.twilio.is_some() && twilio::is_of(path) {
+        return twilio::No::from_problem(&problem).into_response();
+    }
+    match simple::Endpoint::of(door, path) {
         Some(endpoint) => simple::No::from_problem(&problem).response(endpoint),
         None => problem.into_response(),
     }

@@ -12,3 +12,4 @@ mod shutdown;
 mod simple;
 mod slow_clients;
 mod support;
+mod twilio;

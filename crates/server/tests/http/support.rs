@@ -15,7 +15,7 @@ use countersign_providers::{Inbox, ProviderConfig, ReceiptReader};
 use countersign_server::http::client_address::Peer;
 use countersign_server::metrics::Metrics;
 use countersign_server::service::Service;
-use countersign_server::settings::{Bounds, HttpSettings, SimpleSettings};
+use countersign_server::settings::{Bounds, HttpSettings, SimpleSettings, TwilioSettings};
 use countersign_server::token::{Claims, TokenKey, TokenSigner};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -58,6 +58,7 @@ pub fn settings() -> HttpSettings {
             application: ApplicationName::default(),
             allowed_origins: vec!["https://app.example".into()],
         }),
+        twilio: Some(TwilioSettings::default()),
         bounds: Bounds::default(),
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub mod account;
 pub mod browser;
 pub mod http;
 pub mod jwt;

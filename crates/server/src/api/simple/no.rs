@@ -111,7 +111,7 @@ impl No {
         Self { retry_after: Some(1), ..Words::Unavailable.into() }
     }
 
-    fn from_refusal(endpoint: Endpoint, refusal: &Refusal, policy: Option<&Policy>) -> Self {
+    pub fn from_refusal(endpoint: Endpoint, refusal: &Refusal, policy: Option<&Policy>) -> Self {
         let words = match (refusal, endpoint) {
             (Refusal::InvalidDestination(countersign::core::destination::InvalidDestination::Channel), _) => {
                 Words::NumberUnusable
@@ -145,6 +145,12 @@ impl No {
             _ => Words::Body,
         };
         Self { retry_after: problem.retry_after, rate: problem.rate, words }
+    }
+
+    /// Its status and its words.
+    pub fn row(self) -> (u16, &'static str) {
+        let (status, message) = self.words.row();
+        (status.as_u16(), message)
     }
 
     /// The answer.
