@@ -8,6 +8,7 @@
 //! [`refusal`]; how a store runs them is [`decision`].
 #![forbid(unsafe_code)]
 
+mod catalogue;
 pub mod channel;
 pub mod check;
 pub mod code;
@@ -16,6 +17,7 @@ pub mod deliver;
 pub mod destination;
 pub mod event;
 pub mod id;
+pub mod language;
 pub mod limit;
 pub mod message;
 pub mod outcome;
@@ -23,5 +25,7 @@ pub mod policy;
 pub mod refusal;
 pub mod route;
 pub mod send;
+pub mod sms;
+pub mod template;
 pub mod time;
 pub mod verification;

@@ -28,6 +28,7 @@ pub mod descriptor;
 pub mod inbox;
 pub mod receipt;
 pub mod registry;
+pub mod sender_ids;
 pub mod standard_webhooks;
 
 mod answer;

@@ -13,6 +13,7 @@ mod provider;
 mod send;
 mod serve;
 mod status;
+mod template;
 
 use crate::args::Command;
 use crate::context::Context;
@@ -31,6 +32,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
         Command::App(command) => app::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Provider(command) => provider::run(context, command).await,
+        Command::Template(command) => template::run(context, &command),
         Command::Config(command) => config::run(context, command),
         Command::Doctor => doctor::run(context).await,
         Command::Openapi => print::openapi(),
