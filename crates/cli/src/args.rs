@@ -106,6 +106,9 @@ pub enum Command {
     /// Routes: who would carry a message, and why
     #[command(subcommand)]
     Route(Route),
+    /// Texts: what would be sent, in which language, and what it costs
+    #[command(subcommand)]
+    Template(Template),
     /// The configuration: its default file, its mistakes, its meaning
     #[command(subcommand)]
     Config(Config),
@@ -299,6 +302,51 @@ pub enum Route {
         #[arg(long, short)]
         channel: Option<Channel>,
     },
+}
+
+/// `template`.
+#[derive(Debug, Subcommand)]
+pub enum Template {
+    /// Show a text as it would be sent, with a sample code; nothing is sent
+    #[command(
+        after_help = "Examples:\n  countersign template preview --to +201001234567\n  countersign template preview --locale pt-BR --channel voice\n  countersign template preview --to jane@example.com --purpose payment --json"
+    )]
+    Preview(Preview),
+    /// List a template in every language: the text, its encoding, and how many SMS it takes
+    #[command(
+        after_help = "Examples:\n  countersign template list\n  countersign template list --template payment --channel email\n  countersign template list --json | jq -r '.languages[] | select(.segments.count > 1) | .locale'"
+    )]
+    List {
+        /// The template [default: default]
+        #[arg(long, value_name = "NAME")]
+        template: Option<String>,
+        /// sms, voice, whatsapp, telegram or email
+        #[arg(long, short, default_value = "sms")]
+        channel: Channel,
+    },
+}
+
+/// `template preview`.
+#[derive(Debug, Args)]
+pub struct Preview {
+    /// For whom: the country of a number has a say in the language
+    #[arg(long)]
+    pub to: Option<String>,
+    /// The language asked for, as en or pt-BR
+    #[arg(long)]
+    pub locale: Option<String>,
+    /// What the proof is for
+    #[arg(long, short, default_value = "login")]
+    pub purpose: String,
+    /// sms, voice, whatsapp, telegram or email [default: sms for a number, email for an address]
+    #[arg(long, short)]
+    pub channel: Option<Channel>,
+    /// The template asked for
+    #[arg(long, value_name = "NAME")]
+    pub template: Option<String>,
+    /// How long the code works [default: policy.ttl]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub ttl: Option<Duration>,
 }
 
 /// `config`.

@@ -162,17 +162,22 @@ impl From<SetUpError> for Fault {
 
 impl From<Problems> for Fault {
     fn from(problems: Problems) -> Self {
-        let rows = problems.problems.iter().map(|problem| {
-            let (line, variable) = match &problem.place {
-                Place::Line(line) => (Some(*line), None),
-                Place::Variable(name) => (None, Some(name.to_string())),
-                Place::Nowhere => (None, None),
-            };
-            json!({"file": problems.file, "line": line, "variable": variable, "key": problem.key, "message": problem.text})
-        });
-        let rows = Value::Array(rows.collect());
+        let rows = rows(&problems);
         Self::usage("invalid_config", problems.to_string()).with("problems", rows)
     }
+}
+
+/// Problems, or advice, as JSON.
+pub fn rows(problems: &Problems) -> Value {
+    let rows = problems.problems.iter().map(|problem| {
+        let (line, variable) = match &problem.place {
+            Place::Line(line) => (Some(*line), None),
+            Place::Variable(name) => (None, Some(name.to_string())),
+            Place::Nowhere => (None, None),
+        };
+        json!({"file": problems.file, "line": line, "variable": variable, "key": problem.key, "message": problem.text})
+    });
+    Value::Array(rows.collect())
 }
 
 /// Prints, once.

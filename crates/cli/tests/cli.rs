@@ -206,6 +206,64 @@ fn the_configuration_explains_itself() {
 }
 
 #[test]
+fn a_text_is_previewed_with_a_sample_code_and_what_it_costs() {
+    let place = Place::new("template");
+    let (exit, egypt, _) = place.json("template preview --to +201001234567");
+    assert_eq!(
+        (exit, egypt["locale"].as_str(), egypt["because"].as_str()),
+        (0, Some("ar"), Some("the language of EG"))
+    );
+    assert_eq!(egypt["segments"]["encoding"], "ucs2");
+    assert_eq!((egypt["segments"]["units"].as_u64(), egypt["segments"]["count"].as_u64()), (Some(50), Some(1)));
+    assert_eq!(egypt["sample_code"], "123456");
+    assert!(egypt["text"].as_str().unwrap().contains("123456"));
+    let (_, asked, _) = place.json("template preview --to +201001234567 --locale pt-BR --channel voice");
+    assert_eq!((asked["locale"].as_str(), asked["because"].as_str()), (Some("pt-BR"), Some("as asked")));
+    assert_eq!(asked["text"], "Seu c\u{f3}digo Example: 1, 2, 3, 4, 5, 6. Repetindo: 1, 2, 3, 4, 5, 6.");
+    assert!(asked["segments"].is_null());
+    let (_, mail, _) = place.json("template preview --to jane@example.com --ttl 30s");
+    assert_eq!((mail["subject"].as_str(), mail["built_in"].as_bool()), (Some("Your Example code"), Some(true)));
+    assert!(mail["text"].as_str().unwrap().contains("30 seconds"));
+    let shown = place.run("template preview --to +255694230173").out;
+    assert!(
+        shown.contains("length       53 of 160 in one SMS") && shown.contains("a real message holds a real one"),
+        "{shown}"
+    );
+    for args in ["--template nope", "--to nobody", "--to jane@example.com --channel sms", "--channel pigeon"] {
+        assert_eq!(place.run(&format!("template preview {args}")).code, 2, "{args}");
+    }
+
+    let config = "[policy]\ncode_length = 8\n[templates.payment.en]\nsms = \"{{ code }} \u{201c}pays\u{201d} {{ application }} \u{4e2d}\"\n\
+                  [templates.default.tlh]\nsms = \"{{ code }} Qapla'\"\n[templates.payment.de]\nsms = \"{{ code }} zahlt\"\n";
+    place.write("own.toml", config);
+    let (exit, payment, _) = place.json("template list --template payment --config own.toml");
+    let rows = payment["languages"].as_array().unwrap();
+    let texts: Vec<_> =
+        rows.iter().map(|row| (row["locale"].as_str().unwrap(), row["text"].as_str().unwrap())).collect();
+    assert_eq!(
+        (exit, texts),
+        (0, vec![("de", "12345678 zahlt"), ("en", "12345678 \u{201c}pays\u{201d} Example \u{4e2d}")])
+    );
+    assert_eq!(rows[1]["segments"]["outside_gsm7"], "\u{201c}\u{201d}\u{4e2d}");
+    let (_, all, _) = place.json("template list --config own.toml");
+    let rows = all["languages"].as_array().unwrap();
+    assert!(rows.len() > 70 && rows.iter().all(|row| row["text"].as_str().unwrap().contains("12345678")), "{all}");
+    let own: Vec<_> = rows.iter().filter(|row| row["built_in"] == false).map(|row| &row["locale"]).collect();
+    assert_eq!(own, ["tlh"]);
+    let (exit, checked, _) = place.json("config check own.toml");
+    assert_eq!((exit, &checked["advice"]), (0, &serde_json::json!([])));
+    place.write("long.toml", &config.replace("zahlt", &"x".repeat(160)));
+    let (exit, checked, _) = place.json("config check long.toml");
+    assert_eq!((exit, checked["advice"][0]["line"].as_u64()), (0, Some(8)), "{checked}");
+    assert!(
+        place
+            .run("doctor --config long.toml")
+            .out
+            .contains("advice       long.toml:8: templates.payment.de.sms: takes 2 SMS")
+    );
+}
+
+#[test]
 fn doctor_walks_the_checklist_and_makes_nothing() {
     let place = Place::new("doctor");
     let (exit, fresh, _) = place.json("doctor");

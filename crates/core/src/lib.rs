@@ -8,6 +8,7 @@
 //! [`refusal`]; how a store runs them is [`decision`].
 #![forbid(unsafe_code)]
 
+mod catalogue;
 pub mod channel;
 pub mod check;
 pub mod code;
@@ -17,6 +18,7 @@ pub mod destination;
 pub mod event;
 pub mod follow;
 pub mod id;
+pub mod language;
 pub mod limit;
 pub mod message;
 pub mod outcome;
@@ -24,5 +26,7 @@ pub mod policy;
 pub mod refusal;
 pub mod route;
 pub mod send;
+pub mod sms;
+pub mod template;
 pub mod time;
 pub mod verification;

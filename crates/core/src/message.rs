@@ -1,180 +1,23 @@
-//! What the person reads: templates, the last lines that phones look for, and what a text costs to send.
+//! What the person reads: the text in its language, and the last lines that phones look for.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
 
-use minijinja::value::{Object, Value};
-use minijinja::{Environment, UndefinedBehavior, context};
 use zeroize::Zeroizing;
 
 use crate::channel::Channel;
 use crate::code::{Code, CodeUnavailable, KeyRing};
+use crate::destination::Country;
+use crate::language;
 use crate::outcome::Message;
 use crate::policy::Application;
-use crate::verification::{Delivery, Verification, Wording};
+use crate::sms;
+use crate::template::{self, Body, Found, Values, Wanted};
+use crate::verification::{Delivery, Payment, Verification, Wording};
 
-/// The name of the template taken when a request names none.
-pub const DEFAULT_TEMPLATE: &str = "default";
-/// The language taken when a template has none of those asked for.
-pub const DEFAULT_LOCALE: &str = "en";
-
-const BUILT_IN: &str = "Your {{ application }} code{% if amount %} to pay {{ amount }} to {{ payee }}{% endif %} is {{ code }}. It expires in {% if seconds < 60 %}{{ seconds }} {{ 'second' if seconds == 1 else 'seconds' }}{% else %}{{ minutes }} {{ 'minute' if minutes == 1 else 'minutes' }}{% endif %}.";
-/// What a template may name.
-const NAMES: [&str; 8] = ["application", "code", "minutes", "seconds", "purpose", "amount", "payee", "custom"];
-/// Longer than eight concatenated SMS: nobody means that.
-const MAX_TEMPLATE: usize = 2000;
-/// Steps that a template may take: thousands of times what a sentence needs, and the end of any loop that was not meant.
-const FUEL: u64 = 10_000;
-
-/// The texts: by name, language and channel.
-///
-/// The language is a sandbox: it can place values and choose between words, and reads or runs nothing.
-pub struct Templates {
-    environment: Environment<'static>,
-    names: BTreeSet<String>,
-}
-
-/// What is wrong with a template.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidTemplate {
-    /// It cannot be read, or uses a name that does not exist.
-    #[error("{0}; the names are application, code, minutes, seconds, purpose, amount, payee, custom")]
-    Syntax(String),
-    /// The code does not appear in it.
-    #[error("the text does not hold the code; write {{{{ code }}}} where it should stand")]
-    NoCode,
-    /// It is longer than any message.
-    #[error("longer than {MAX_TEMPLATE} characters")]
-    TooLong,
-}
-
-impl Templates {
-    /// Adds or replaces one text.
-    ///
-    /// # Errors
-    /// [`InvalidTemplate`] if it cannot be rendered, or would send no code.
-    pub fn insert(&mut self, name: &str, locale: &str, channel: Channel, text: &str) -> Result<(), InvalidTemplate> {
-        if text.chars().count() > MAX_TEMPLATE {
-            return Err(InvalidTemplate::TooLong);
-        }
-        let key = key(name, locale, channel);
-        let syntax = |error: minijinja::Error| InvalidTemplate::Syntax(explain(&error));
-        let mut trial = empty_environment();
-        trial.add_template_owned(key.clone(), text.to_owned()).map_err(syntax)?;
-        let template = trial.get_template(&key).map_err(syntax)?;
-        // Also those in branches that no sample enters.
-        if let Some(unknown) = template.undeclared_variables(false).into_iter().find(|name| !NAMES.contains(&&**name)) {
-            return Err(InvalidTemplate::Syntax(format!("there is no name `{unknown}`")));
-        }
-        // Two lives, so that neither a text for one minute nor one for several is without its code.
-        for (code, minutes, seconds) in [("987654", 5, 300), ("01234567", 1, 30)] {
-            let (amount, payee, custom) = ("", "", Value::from_object(Custom::default()));
-            let sample =
-                context! { application => "App", code, minutes, seconds, purpose => "login", amount, payee, custom };
-            let text = template.render(sample).map_err(syntax)?;
-            if !text.contains(code) {
-                return Err(InvalidTemplate::NoCode);
-            }
-            if text.chars().count() > MAX_TEMPLATE {
-                return Err(InvalidTemplate::TooLong);
-            }
-        }
-        self.environment.add_template_owned(key, text.to_owned()).map_err(syntax)?;
-        self.names.insert(name.to_owned());
-        Ok(())
-    }
-
-    /// Whether a template of this name exists.
-    #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        self.names.contains(name)
-    }
-
-    /// Every text, by name, language and channel.
-    #[must_use]
-    pub fn texts(&self) -> Vec<Text> {
-        let mut texts: Vec<_> = self
-            .environment
-            .templates()
-            .filter_map(|(key, template)| {
-                let mut parts = key.split('/').map(str::to_owned);
-                let (name, locale, channel) = (parts.next()?, parts.next()?, parts.next()?);
-                Some(Text { name, locale, channel, source: template.source().to_owned() })
-            })
-            .collect();
-        texts.sort();
-        texts
-    }
-
-    /// The text for a name, language and channel: the language as asked (`pt-BR`), then without its region (`pt`), then English;
-    /// for each the channel asked for, then `sms`. With it the language that was found.
-    fn find(&self, name: &str, locale: &str, channel: Channel) -> Option<(minijinja::Template<'_, '_>, String)> {
-        let language = locale.split('-').next().unwrap_or(locale);
-        [name, DEFAULT_TEMPLATE].into_iter().find_map(|name| {
-            [locale, language, DEFAULT_LOCALE].into_iter().find_map(|locale| {
-                [channel, Channel::Sms].into_iter().find_map(|channel| {
-                    let template = self.environment.get_template(&key(name, locale, channel)).ok()?;
-                    Some((template, locale.to_owned()))
-                })
-            })
-        })
-    }
-}
-
-impl Default for Templates {
-    /// One English sentence.
-    fn default() -> Self {
-        let mut templates = Self { environment: empty_environment(), names: BTreeSet::new() };
-        // The built-in text is tested to be valid.
-        let _ = templates.insert(DEFAULT_TEMPLATE, DEFAULT_LOCALE, Channel::Sms, BUILT_IN);
-        templates
-    }
-}
-
-impl std::fmt::Debug for Templates {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Templates").field(&self.names).finish()
-    }
-}
-
-fn empty_environment() -> Environment<'static> {
-    let mut environment = Environment::empty();
-    environment.set_fuel(Some(FUEL));
-    environment.set_recursion_limit(16);
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment
-}
-
-/// Locales are matched whatever their case: `pt-br` is `pt-BR`.
-fn key(name: &str, locale: &str, channel: Channel) -> String {
-    format!("{name}/{}/{channel}", locale.to_ascii_lowercase())
-}
-
-fn explain(error: &minijinja::Error) -> String {
-    let mut text = error.kind().to_string();
-    if let Some(detail) = error.detail() {
-        let _ = write!(text, ": {detail}");
-    }
-    if let Some(line) = error.line() {
-        let _ = write!(text, " (line {line} of the template)");
-    }
-    text
-}
-
-/// One text of the templates, as it is written.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Text {
-    /// The template's name.
-    pub name: String,
-    /// The language, in lower case.
-    pub locale: String,
-    /// The channel's name.
-    pub channel: String,
-    /// What it says.
-    pub source: String,
-}
+pub use crate::sms::{Encoding, Segments, segments};
+pub use crate::template::{DEFAULT_LOCALE, DEFAULT_TEMPLATE, InvalidTemplate, SUBJECT, Templates, Text};
 
 /// Why a message could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -198,50 +41,156 @@ pub fn write(
     delivery: &Delivery,
 ) -> Result<Message, Unwritable> {
     let code = keys.code(&verification.code, verification.binding(), verification.code_length)?;
-    let name = verification.template.as_deref().unwrap_or(DEFAULT_TEMPLATE);
-    let locale = verification.locale.as_deref().unwrap_or(DEFAULT_LOCALE);
-    let (template, locale) = application
-        .templates
-        .find(name, locale, delivery.channel)
-        .ok_or_else(|| Unwritable::Template(format!("there is no template `{name}`")))?;
-    // What is left of the life when the message was decided on, rounded down, but for the seconds that sending again at once takes:
-    // 4:58 is 5 minutes, 4:30 is 4.
-    let left = verification.expires_at.since(delivery.queued_at);
-    let name = verification.wording.name.as_deref().unwrap_or(&application.display_name);
-    let (amount, payee) = verification.payment.as_ref().map_or(("", ""), |paid| (&paid.amount, &paid.payee));
-    let body = template
-        .render(context! {
-            application => on_one_line(name),
-            code => code.reveal(),
-            minutes => ((left.as_secs() + 5) / 60).max(1),
-            seconds => left.as_secs(),
-            purpose => verification.purpose.as_str(),
-            amount => on_one_line(amount),
-            payee => on_one_line(payee),
-            custom => Value::from_object(Custom(verification.wording.values.clone())),
-        })
-        .map_err(|error| Unwritable::Template(explain(&error)))?;
+    let draft = Draft {
+        template: verification.template.as_deref(),
+        purpose: verification.purpose.as_str(),
+        locale: verification.locale.as_deref(),
+        country: verification.to.country(),
+        channel: delivery.channel,
+        // What is left of the life when the message was decided on.
+        seconds: verification.expires_at.since(delivery.queued_at).as_secs(),
+        wording: Some(&verification.wording),
+        payment: verification.payment.as_ref(),
+    };
+    let Composed { text, subject, locale, .. } = draft.compose(application, &code)?;
     Ok(Message {
         id: delivery.id,
         application: application.name.clone(),
+        display_name: on_one_line(verification.wording.name.as_ref().unwrap_or(&application.display_name)).into_owned(),
         channel: delivery.channel,
         to: verification.to.clone(),
-        text: with_last_lines(Zeroizing::new(body), application, &verification.wording, delivery.channel, &code),
+        text,
+        subject,
         code,
         locale,
         expires_at: verification.expires_at,
     })
 }
 
-/// The values that one request gives a template: `{{ custom.order }}`. What was not given is empty, so that no message fails for it.
-#[derive(Debug, Default)]
-struct Custom(BTreeMap<String, String>);
+/// What a text depends on, beside the application and the code.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'a> {
+    /// The name of the template asked for.
+    pub template: Option<&'a str>,
+    /// What the proof is for.
+    pub purpose: &'a str,
+    /// The BCP 47 tag asked for.
+    pub locale: Option<&'a str>,
+    /// The country of the number, which has a say in the language when none was asked for.
+    pub country: Option<Country>,
+    /// How it travels.
+    pub channel: Channel,
+    /// How long the code will work.
+    pub seconds: u64,
+    /// What the request says in place of the application's words, or besides them.
+    pub wording: Option<&'a Wording>,
+    /// The payment that the code confirms.
+    pub payment: Option<&'a Payment>,
+}
 
-impl Object for Custom {
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let value = key.as_str().and_then(|key| self.0.get(key));
-        Some(Value::from(value.map(|value| on_one_line(value).into_owned()).unwrap_or_default()))
+/// A text, as it leaves.
+pub struct Composed {
+    /// All of it, code and last lines included.
+    pub text: Zeroizing<String>,
+    /// The line above an email; empty on every other channel.
+    pub subject: Zeroizing<String>,
+    /// The BCP 47 tag of its language.
+    pub locale: String,
+    /// The name of the template that it is from.
+    pub template: String,
+    /// Whether it is one of the catalogue's.
+    pub built_in: bool,
+}
+
+impl Draft<'_> {
+    /// Writes the text.
+    ///
+    /// # Errors
+    /// [`Unwritable::Template`] if a template fails with these values.
+    pub fn compose(&self, application: &Application, code: &Code) -> Result<Composed, Unwritable> {
+        let rules = &application.texts;
+        let guess = self.country.filter(|_| rules.locale_by_country).and_then(language::of_country);
+        let wanted = Wanted {
+            template: self.template,
+            purpose: self.purpose,
+            locale: self.locale,
+            guess,
+            default_locale: &rules.default_locale,
+            channel: self.channel,
+        };
+        let none = || Unwritable::Template("there is no text".to_owned());
+        let found = application.templates.find(&wanted).ok_or_else(none)?;
+        let in_words = language::fallbacks(&found.locale).into_iter().find_map(language::find);
+        let in_words = in_words.or_else(|| language::find(DEFAULT_LOCALE)).ok_or_else(none)?;
+        let wording = self.wording;
+        let own_name = wording.and_then(|wording| wording.name.as_ref());
+        let name = on_one_line(own_name.unwrap_or(&application.display_name));
+        let (amount, payee) = self.payment.map_or(("", ""), |paid| (&paid.amount, &paid.payee));
+        let digits = Zeroizing::new(template::spoken(code.reveal()));
+        let values = Values {
+            application: &name,
+            code: code.reveal(),
+            digits: &digits,
+            life: &in_words.life(self.seconds, self.channel),
+            minutes: language::whole_minutes(self.seconds),
+            seconds: self.seconds,
+            purpose: self.purpose,
+            amount: &on_one_line(amount),
+            payee: &on_one_line(payee),
+            custom: wording.map(|wording| custom(&wording.values)).unwrap_or_default(),
+        };
+        let body = self.body(&found, &values)?;
+        let text = if self.channel == Channel::Sms {
+            let plain = if rules.plain_characters { sms::plain(&body) } else { Cow::Borrowed(body.as_str()) };
+            let text = with_last_lines(&plain, application, wording, code);
+            if let Cow::Owned(plain) = plain {
+                drop(Zeroizing::new(plain));
+            }
+            text
+        } else {
+            body
+        };
+        let subject = match (self.channel, application.templates.own_subject(&found)) {
+            (Channel::Email, Some(own)) => render(&own, &values)?,
+            (Channel::Email, None) => {
+                let mut subject = String::new();
+                template::fill(in_words.subject(), &values, &mut subject);
+                subject
+            }
+            _ => String::new(),
+        };
+        Ok(Composed {
+            text,
+            subject: Zeroizing::new(on_one_line(&subject).into_owned()),
+            template: found.template.to_owned(),
+            built_in: matches!(found.body, Body::BuiltIn(_)),
+            locale: found.locale,
+        })
     }
+
+    fn body(&self, found: &Found<'_>, values: &Values<'_>) -> Result<Zeroizing<String>, Unwritable> {
+        match &found.body {
+            Body::Own(own) => render(own, values).map(Zeroizing::new),
+            Body::BuiltIn(language) => {
+                let text = language.text_for(self.channel, self.payment.is_some());
+                // Room for all of it at once, so that no copy of the code is left behind by growing.
+                let names = values.application.len() + values.amount.len() + values.payee.len();
+                let values_len = names + values.life.len() + 2 * values.digits.len();
+                let mut body = Zeroizing::new(String::with_capacity(text.len() + values_len));
+                template::fill(&text, values, &mut body);
+                Ok(body)
+            }
+        }
+    }
+}
+
+fn render(template: &minijinja::Template<'_, '_>, values: &Values<'_>) -> Result<String, Unwritable> {
+    template.render(values.context()).map_err(|error| Unwritable::Template(template::explain(&error)))
+}
+
+/// The values of a request, each on one line, as a name is.
+fn custom(values: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    values.iter().map(|(name, value)| (name.clone(), on_one_line(value).into_owned())).collect()
 }
 
 /// A name as part of a sentence: without line breaks, so that it cannot end in a last line that looks origin-bound, and without the
@@ -258,21 +207,13 @@ fn on_one_line(name: &str) -> Cow<'_, str> {
 
 /// Adds what phones look for in an SMS: the app's hash (Android SMS Retriever) and, as the very last line with nothing after it,
 /// `@host #code` (WICG SMS one-time codes, section 3: a trailing newline would make the last line an empty one).
-fn with_last_lines(
-    body: Zeroizing<String>,
-    application: &Application,
-    wording: &Wording,
-    channel: Channel,
-    code: &Code,
-) -> Zeroizing<String> {
-    if channel != Channel::Sms {
-        return body;
-    }
+fn with_last_lines(body: &str, application: &Application, wording: Option<&Wording>, code: &Code) -> Zeroizing<String> {
     // Room for all of it at once, so that no copy of the code is left behind by growing.
     let mut text = Zeroizing::new(String::with_capacity(body.len() + 300));
     text.push_str(body.trim_end());
     let mut gap = "\n\n";
-    if let Some(hash) = wording.android_app_hash.as_ref().or(application.android_app_hash.as_ref()) {
+    let own_hash = wording.and_then(|wording| wording.android_app_hash.as_ref());
+    if let Some(hash) = own_hash.or(application.android_app_hash.as_ref()) {
         text.push_str(gap);
         text.push_str(hash);
         gap = "\n";
@@ -281,68 +222,4 @@ fn with_last_lines(
         let _ = write!(text, "{gap}@{host} #{}", code.reveal());
     }
     text
-}
-
-/// How a text travels as SMS, and what is paid for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segments {
-    /// The alphabet.
-    pub encoding: Encoding,
-    /// Septets (GSM-7, an escaped character counts two) or 16-bit units (UCS-2).
-    pub units: usize,
-    /// Messages that are billed.
-    pub count: usize,
-}
-
-/// The alphabets of SMS (3GPP TS 23.038).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// The 7-bit default alphabet with its extension table: 160 to a message.
-    Gsm7,
-    /// 16-bit units: 70 to a message.
-    Ucs2,
-}
-
-impl Encoding {
-    /// The name in answers.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Gsm7 => "gsm7",
-            Self::Ucs2 => "ucs2",
-        }
-    }
-}
-
-const GSM7_BASIC: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà";
-const GSM7_EXTENSION: &str = "\u{c}^{}\\[~]|€";
-
-/// Counts the messages that a text takes: 160 septets or 70 units alone, 153 or 67 each when joined by an 8-bit reference. Neither
-/// an escape pair nor a surrogate pair is ever split, so a part may be one short.
-#[must_use]
-pub fn segments(text: &str) -> Segments {
-    let gsm7: Option<Vec<usize>> = text.chars().map(septets).collect();
-    match gsm7 {
-        Some(widths) => count(Encoding::Gsm7, &widths, 160, 153),
-        None => count(Encoding::Ucs2, &text.chars().map(char::len_utf16).collect::<Vec<_>>(), 70, 67),
-    }
-}
-
-fn septets(character: char) -> Option<usize> {
-    if GSM7_BASIC.contains(character) { Some(1) } else { GSM7_EXTENSION.contains(character).then_some(2) }
-}
-
-fn count(encoding: Encoding, widths: &[usize], alone: usize, joined: usize) -> Segments {
-    let units = widths.iter().sum();
-    if units <= alone {
-        return Segments { encoding, units, count: 1 };
-    }
-    let (mut parts, mut used) = (1, 0);
-    for width in widths {
-        if used + width > joined {
-            (parts, used) = (parts + 1, 0);
-        }
-        used += width;
-    }
-    Segments { encoding, units, count: parts }
 }

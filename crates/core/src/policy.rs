@@ -8,7 +8,7 @@ use crate::code::{self, Code};
 use crate::destination::{Country, Destination, NumberType};
 use crate::id::{ApplicationName, Purpose};
 use crate::limit::LimitRule;
-use crate::message::Templates;
+use crate::message::{DEFAULT_LOCALE, Templates};
 use crate::route::{Route, Step};
 
 /// One application (tenant) with everything that decides about its verifications.
@@ -30,8 +30,10 @@ pub struct Application {
     pub routes: Vec<Route>,
     /// Time-outs, retries, and what an unknown outcome means.
     pub delivery: DeliveryPolicy,
-    /// The texts.
+    /// The operator's texts.
     pub templates: Templates,
+    /// How texts are chosen and written.
+    pub texts: TextPolicy,
     /// Reserved destinations with a fixed code, for an application's own tests. Never in production mode.
     pub test_destinations: Vec<TestDestination>,
 }
@@ -64,6 +66,7 @@ impl Application {
             routes: Channel::ALL.into_iter().map(|channel| Route::to(channel, [provider])).collect(),
             delivery: DeliveryPolicy::default(),
             templates: Templates::default(),
+            texts: TextPolicy::default(),
             test_destinations: Vec::new(),
         }
     }
@@ -231,5 +234,22 @@ impl DeliveryPolicy {
 impl Default for DeliveryPolicy {
     fn default() -> Self {
         Self { timeout: Duration::from_secs(10), retries: 2, unknown: Unknown::Wait }
+    }
+}
+
+/// How texts are chosen and written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextPolicy {
+    /// The language when none was asked for and the country leaves doubt, as a BCP 47 tag.
+    pub default_locale: String,
+    /// Whether a number's country chooses the language when none was asked for.
+    pub locale_by_country: bool,
+    /// Whether typographic quotes, dashes and the like are written plainly in an SMS that then fits GSM-7.
+    pub plain_characters: bool,
+}
+
+impl Default for TextPolicy {
+    fn default() -> Self {
+        Self { default_locale: DEFAULT_LOCALE.to_owned(), locale_by_country: true, plain_characters: true }
     }
 }

@@ -10,6 +10,7 @@ use countersign_core::code::{Code, Key, KeyRing};
 use countersign_core::message::{self, Encoding, InvalidTemplate, Templates, Unwritable, segments};
 use countersign_core::policy::Application;
 use countersign_core::send::Begin;
+use countersign_core::template::link_in;
 use house::{DAY, HOUR, House, MINUTE, SECOND, TO, code};
 use proptest::prelude::*;
 
@@ -269,7 +270,7 @@ fn a_template_that_cannot_work_is_refused_when_it_is_set() {
         match because {
             Syntax => assert!(matches!(refused, Err(InvalidTemplate::Syntax(_))), "{short}: {refused:?}"),
             Missing => assert_eq!(refused, Err(InvalidTemplate::NoCode), "{short}"),
-            Long => assert_eq!(refused, Err(InvalidTemplate::TooLong), "{short}"),
+            Long => assert_eq!(refused, Err(InvalidTemplate::TooLong(2000)), "{short}"),
         }
         assert!(started.elapsed() < Duration::from_secs(2), "{short}: an endless one is stopped");
         assert!(!Templates::default().has("t"));
@@ -322,14 +323,17 @@ fn a_text_is_found_by_name_language_and_channel_in_this_order() {
         (None, Some("pt-BR"), Sms, "default pt-BR sms"),
         (None, Some("pt-br"), Sms, "default pt-BR sms"),
         (None, Some("PT-PT"), Sms, "default pt sms"),
-        (None, Some("pt"), Voice, "default pt sms"),
         (None, Some("sw-TZ"), Sms, "default sw sms"),
-        (None, Some("fr"), Sms, "default en sms"),
-        (None, Some("fr"), Voice, "default en voice"),
+        (None, Some("en-GB"), Voice, "default en voice"),
+        // A language that nobody has: what is taken without one.
+        (None, Some("tlh"), Sms, "default en sms"),
+        (None, Some("tlh"), Voice, "default en voice"),
         (Some("promo"), None, Sms, "promo en sms"),
         (Some("promo"), Some("sw"), Voice, "promo sw voice"),
         (Some("promo"), Some("sw"), Sms, "promo en sms"),
         (Some("promo"), Some("pt"), Sms, "promo en sms"),
+        // What is spoken is written for it: no other channel's text is.
+        (Some("promo"), None, Voice, "default en voice"),
     ] {
         let ask = house.ask(TO).channel(channel).with(|begin| {
             begin.custom_code = Some(code("000123"));
@@ -339,6 +343,166 @@ fn a_text_is_found_by_name_language_and_channel_in_this_order() {
         let id = ask.send().unwrap().verification.id;
         assert_eq!(last_text(&house, id), format!("{expected} 000123"), "{name:?} {locale:?} {channel}");
         house.cancel(id).unwrap();
+    }
+    // A language that was asked for is worth more than the operator's words in another one.
+    for (locale, channel, expected) in [
+        ("fr", Sms, "Votre code Example est 000123. Il expire dans 5 min."),
+        ("pt", Voice, "O seu código Example: 0, 0, 0, 1, 2, 3. Repito: 0, 0, 0, 1, 2, 3."),
+    ] {
+        let ask = house.ask(TO).channel(channel).with(|begin| {
+            begin.custom_code = Some(code("000123"));
+            begin.locale = Some(locale.to_owned());
+        });
+        let id = ask.send().unwrap().verification.id;
+        assert_eq!(last_text(&house, id), expected);
+        house.cancel(id).unwrap();
+    }
+}
+
+#[test]
+fn a_number_is_written_to_in_the_language_of_its_country() {
+    const EGYPT: &str = "+201001234567";
+    const GERMANY: &str = "+4915112345678";
+    let text = |house: &mut House, to: &str, locale: Option<&str>| {
+        let ask = house.ask(to).with(|begin| {
+            begin.custom_code = Some(code("000123"));
+            begin.locale = locale.map(str::to_owned);
+        });
+        let id = ask.send().unwrap().verification.id;
+        let text = last_text(house, id);
+        house.cancel(id).unwrap();
+        text
+    };
+    let house = &mut house_with(|_| {});
+    assert_eq!(text(house, EGYPT, None), "رمز Example الخاص بك هو 000123. صالح لمدة 5 دقائق.");
+    assert_eq!(text(house, GERMANY, None), "Ihr Code für Example ist 000123. Gültig für 5 Minuten.");
+    // Tanzania has two official languages, and one of them is the default.
+    assert_eq!(text(house, TO, None), "Your Example code is 000123. It expires in 5 minutes.");
+    assert!(
+        text(house, GERMANY, Some("fr-CH")).starts_with("Votre code Example est"),
+        "what was asked for comes first"
+    );
+    // The operator's own words come before a guess, in whatever language they are.
+    house.change(|application| {
+        application.templates.insert("default", "en", Channel::Sms, "own en {{ code }}").unwrap()
+    });
+    assert_eq!(text(house, EGYPT, None), "own en 000123");
+    house.change(|application| {
+        application.templates.insert("default", "ar", Channel::Sms, "own ar {{ code }}").unwrap()
+    });
+    assert_eq!(text(house, EGYPT, None), "own ar 000123");
+    assert!(text(house, EGYPT, Some("de")).starts_with("Ihr Code"));
+    // Both can be told otherwise.
+    let house = &mut house_with(|application| application.texts.locale_by_country = false);
+    assert!(text(house, EGYPT, None).starts_with("Your Example code is"));
+    let house = &mut house_with(|application| "sw".clone_into(&mut application.texts.default_locale));
+    assert_eq!(text(house, TO, None), "Msimbo wako wa Example ni 000123. Unaisha baada ya dakika 5.");
+}
+
+#[test]
+fn a_template_called_like_the_purpose_is_taken_for_it() {
+    let mut house = house_with(|application| {
+        application.templates.insert("payment", "en", Channel::Sms, "{{ code }} pays").unwrap();
+        application.templates.insert("other", "en", Channel::Sms, "{{ code }} other").unwrap();
+    });
+    assert_eq!(text_of(&mut house, |begin| begin.purpose = "payment".parse().unwrap()), "000123 pays");
+    let chosen = text_of(&mut house, |begin| {
+        begin.purpose = "payment".parse().unwrap();
+        begin.template = Some("other".to_owned());
+    });
+    assert_eq!(chosen, "000123 other");
+    assert!(text_of(&mut house, |_| {}).starts_with("Your Example code"));
+}
+
+#[test]
+fn an_email_has_a_subject_in_its_language_and_no_code_in_it() {
+    let subject = |house: &mut House, locale: &str| {
+        let id = house.ask("jane@example.com").with(|begin| begin.locale = Some(locale.to_owned())).send().unwrap();
+        let id = id.verification.id;
+        let message = message::write(&house.application, &house.keys, house.row(id), &house.last_delivery(id)).unwrap();
+        house.cancel(id).unwrap();
+        assert_eq!(message.text.matches(message.code.reveal()).count(), 1);
+        message.subject.to_string()
+    };
+    let house = &mut house_with(|application| application.display_name = "Ex\r\nBcc: a@b.c".to_owned());
+    assert_eq!(subject(house, "en"), "Your Ex  Bcc: a@b.c code");
+    house.change(|application| application.display_name = "Example".to_owned());
+    assert_eq!(subject(house, "de-AT"), "Ihr Code für Example");
+    house.change(|application| {
+        application.templates.insert_subject("default", "de", "Code von {{ application }}").unwrap()
+    });
+    assert_eq!(
+        (subject(house, "de").as_str(), subject(house, "en").as_str()),
+        ("Code von Example", "Your Example code")
+    );
+    let mut templates = Templates::default();
+    assert_eq!(templates.insert_subject("default", "en", "{{ code }} is your code"), Ok(()));
+    for bad in ["", "  ", "two\nlines", &"x".repeat(201)] {
+        assert_eq!(templates.insert_subject("default", "en", bad), Err(InvalidTemplate::Subject), "{bad:?}");
+    }
+    assert!(matches!(templates.insert_subject("default", "en", "{{ nmae }}"), Err(InvalidTemplate::Syntax(_))));
+    let sent = house.send(TO).id;
+    let sms = message::write(&house.application, &house.keys, house.row(sent), &house.last_delivery(sent)).unwrap();
+    assert_eq!(sms.subject.as_str(), "");
+}
+
+#[test]
+fn characters_that_cost_double_are_written_plainly_where_that_helps() {
+    for (text, expected) in [
+        ("\u{201c}A\u{201d} \u{2013} {{ code }}\u{2026}", "\"A\" - 000123..."),
+        ("it\u{2019}s\u{a0}{{ code }}", "it's 000123"),
+        // It is UCS-2 whatever is done: nothing is.
+        ("\u{ab}Код\u{bb} \u{2014} {{ code }}", "\u{ab}Код\u{bb} \u{2014} 000123"),
+        // Letters are never changed.
+        ("caf\u{e9} gar\u{e7}on\u{2026} {{ code }}", "caf\u{e9} gar\u{e7}on\u{2026} 000123"),
+    ] {
+        assert_eq!(text_of(&mut with_template(text), |_| {}), expected);
+        let mut house = with_template(text);
+        house.change(|application| application.texts.plain_characters = false);
+        assert_eq!(text_of(&mut house, |_| {}), text.replace("{{ code }}", "000123"), "unless told not to");
+    }
+    let mut house = house_with(|application| application.display_name = "Jane\u{2019}s \u{2013} Shop".to_owned());
+    assert_eq!(segments(&text_of(&mut house, |_| {})).encoding, Encoding::Gsm7, "names are written so, too");
+    let mut house = house_with(|application| application.display_name = "Jane\u{2019}s".to_owned());
+    let id = house.ask(TO).channel(Channel::Whatsapp).send().unwrap().verification.id;
+    assert!(last_text(&house, id).contains("Jane\u{2019}s"), "in an SMS alone");
+}
+
+#[test]
+fn what_phones_misread_is_refused() {
+    use InvalidTemplate::Invisible;
+    for (locale, text, because) in [
+        ("en", "{{ code }}\u{202e}", Invisible('\u{202e}')),
+        ("en", "\u{2068}{{ code }}\u{2069}", Invisible('\u{2068}')),
+        ("ar", "\u{2068}{{ code }}\u{2069}", Invisible('\u{2068}')),
+        ("en", "{{ code }}\u{200f}", Invisible('\u{200f}')),
+        ("en", "{{ code }}\u{feff}", Invisible('\u{feff}')),
+        ("en", "{{ code }}\0", Invisible('\0')),
+        ("en", "{{ code }}\u{1b}[1m", Invisible('\u{1b}')),
+    ] {
+        assert_eq!(Templates::default().insert("t", locale, Channel::Sms, text), Err(because), "{text:?}");
+    }
+    // A mark of direction has a use where the language runs that way.
+    Templates::default().insert("t", "he-IL", Channel::Sms, "קוד: {{ code }}\u{200f}").unwrap();
+}
+
+#[test]
+fn links_are_found_and_points_are_not() {
+    for (text, link) in [
+        ("{{ code }} https://example.com", "https://example.com"),
+        ("{% if purpose == 'payment' %}www.example.com{% endif %}{{ code }}", "www.example.com"),
+        ("{{ code }} bit.ly/x", "bit.ly/x"),
+        ("{{ code }} (example.co.tz)", "example.co.tz"),
+        ("{{ application }}.com {{ code }}", "App.com"),
+        ("{{ code }}: mail help@example.com", "help@example.com"),
+        ("Your code is {{ code }}.It expires", "987654.It"),
+    ] {
+        assert_eq!(link_in("en", text), Err(InvalidTemplate::Link(link.to_owned())), "{text}");
+    }
+    for text in
+        ["{{ code }}. It expires", "{{ code }} v1.2 e.g. 3.5 dvs. a.m. 12:30", "{{ code }}...", "{{ code }}\u{3002}x.y"]
+    {
+        assert_eq!(link_in("en", text), Ok(()), "{text}");
     }
 }
 

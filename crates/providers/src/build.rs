@@ -1,5 +1,6 @@
 //! From a row of the configuration to a sender.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::http::HttpSender;
 use crate::inbox::Inbox;
 use crate::registry;
 use crate::request::{BadValue, Plan};
+use crate::sender_ids::ByCountry;
 use crate::template::Fields;
 
 /// Tells the time.
@@ -57,6 +59,41 @@ pub fn build(config: &ProviderConfig) -> Result<Arc<dyn Sender>, ProviderError> 
 /// # Errors
 /// [`ProviderError`] names the provider and the field, and says what to write instead.
 pub fn build_with(config: &ProviderConfig, around: &Surroundings) -> Result<Arc<dyn Sender>, ProviderError> {
+    if config.senders.is_empty() { build_one(config, around) } else { build_by_country(config, around) }
+}
+
+/// One sender for each country that has its own, and one for all others.
+fn build_by_country(config: &ProviderConfig, around: &Surroundings) -> Result<Arc<dyn Sender>, ProviderError> {
+    let descriptor = descriptor_of(config)?;
+    let bad = |problem: String| ProviderError::BadField {
+        provider: config.name.clone(),
+        field: "senders".to_owned(),
+        problem,
+    };
+    let Some(rule) = descriptor.sender.as_ref().filter(|_| descriptor.is_http()) else {
+        return Err(bad(format!("is not for `{}`, which has one sender or none; leave it out", config.uses)));
+    };
+    let mut common = config.clone();
+    common.senders.clear();
+    let mut countries = BTreeMap::new();
+    for (country, sender) in &config.senders {
+        if sender.reveal().trim().is_empty() {
+            return Err(bad(format!("says nothing for {country}; write the sender, or leave the country out")));
+        }
+        let mut own = common.clone();
+        own.fields.insert(rule.field.clone(), sender.clone());
+        let built = build_one(&own, around).map_err(|error| match error {
+            ProviderError::BadField { field, problem, .. } if field == rule.field => {
+                bad(format!("of {country} {problem}"))
+            }
+            other => other,
+        })?;
+        countries.insert(*country, built);
+    }
+    Ok(Arc::new(ByCountry { otherwise: build_one(&common, around)?, countries }))
+}
+
+fn build_one(config: &ProviderConfig, around: &Surroundings) -> Result<Arc<dyn Sender>, ProviderError> {
     let descriptor = descriptor_of(config)?;
     check_fields(config, descriptor)?;
     if let Some(http) = &descriptor.http {

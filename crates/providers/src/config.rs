@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use countersign::core::destination::Country;
 use serde::de::{Deserialize, Deserializer, Visitor};
 use zeroize::Zeroizing;
 
@@ -16,6 +17,8 @@ pub struct ProviderConfig {
     pub uses: String,
     /// Everything else that stands in the row: credentials and the like, by the names that the descriptor gives them.
     pub fields: BTreeMap<String, FieldValue>,
+    /// The sender that people in a country see, where it is another than the field that the descriptor names says.
+    pub senders: BTreeMap<Country, FieldValue>,
     /// How long one message may take, from the first byte to the last.
     pub timeout: Duration,
 }
@@ -27,13 +30,26 @@ impl ProviderConfig {
     /// A row without fields.
     #[must_use]
     pub fn new(name: impl Into<String>, uses: impl Into<String>) -> Self {
-        Self { name: name.into(), uses: uses.into(), fields: BTreeMap::new(), timeout: Self::DEFAULT_TIMEOUT }
+        Self {
+            name: name.into(),
+            uses: uses.into(),
+            fields: BTreeMap::new(),
+            senders: BTreeMap::new(),
+            timeout: Self::DEFAULT_TIMEOUT,
+        }
     }
 
     /// With one more field.
     #[must_use]
     pub fn with(mut self, field: impl Into<String>, value: impl Into<FieldValue>) -> Self {
         self.fields.insert(field.into(), value.into());
+        self
+    }
+
+    /// With another sender for one country.
+    #[must_use]
+    pub fn sender_in(mut self, country: Country, sender: impl Into<FieldValue>) -> Self {
+        self.senders.insert(country, sender.into());
         self
     }
 

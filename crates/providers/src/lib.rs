@@ -29,6 +29,7 @@ pub mod inbox;
 pub mod layers;
 pub mod receipt;
 pub mod registry;
+pub mod sender_ids;
 pub mod standard_webhooks;
 
 mod answer;

@@ -430,6 +430,8 @@ mod tests {
             to: Destination::parse("+255694230173", None).unwrap(),
             text: "a & \"b\"".to_owned().into(),
             code: "482913".parse().unwrap(),
+            subject: zeroize::Zeroizing::default(),
+            display_name: "Example".to_owned(),
             locale: "en".to_owned(),
             expires_at: Timestamp::from_millis(1_700_000_300_000),
         };

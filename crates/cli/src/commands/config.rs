@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use countersign_server::config::document::{self, Explanation};
-use countersign_server::config::{Settings, Source};
+use countersign_server::config::{Problems, Settings, Source};
 use serde_json::json;
 
 use crate::args::Config;
 use crate::context::Context;
-use crate::output::{Answer, Fault, Outcome};
+use crate::output::{Answer, Fault, Outcome, rows};
 
 pub fn run(context: &Context, command: Config) -> Outcome {
     match command {
@@ -28,10 +28,15 @@ pub fn run(context: &Context, command: Config) -> Outcome {
 fn check(context: &Context, file: Option<PathBuf>) -> Outcome {
     let usual = context.source()?;
     let source = Source { file: file.or(usual.file), variables: usual.variables };
-    Settings::load(&source)?;
+    let settings = Settings::load(&source)?;
     let file = source.file.map(|file| file.display().to_string());
     let what = file.as_deref().unwrap_or("no file, so the defaults");
-    Ok(Answer::new(format!("OK: {what}"), json!({"ok": true, "file": file})))
+    let advice = Problems { file: file.clone(), problems: settings.advice() };
+    let mut text = format!("OK: {what}");
+    for one in &advice.problems {
+        text.push_str(&format!("\nadvice: {}", advice.line(one)));
+    }
+    Ok(Answer::new(text, json!({"ok": true, "file": file, "advice": rows(&advice)})))
 }
 
 fn explained(explanation: &Explanation) -> Answer {

@@ -60,8 +60,10 @@ pub async fn run(context: &Context) -> Outcome {
         Ok(settings) => settings,
         Err(problems) => return Ok(broken_configuration(list, &problems)),
     };
-    let file = source.file.map_or_else(|| "no file, so the defaults".to_owned(), |file| file.display().to_string());
+    let name = source.file.map(|file| file.display().to_string());
+    let file = name.as_deref().unwrap_or("no file, so the defaults");
     list.ok("config", format!("{file}; production = {}", settings.server.production));
+    advice(&mut list, &settings, name);
     clock(&mut list, SystemClock.now());
     let ring = key_ring(&mut list, &settings);
     providers(&mut list, &settings);
@@ -87,6 +89,14 @@ fn broken_configuration(mut list: Checklist, problems: &Problems) -> Answer {
         list.fix("config", Exit::Usage, problems.line(problem));
     }
     list.answer()
+}
+
+/// What is lawful and better otherwise: nothing that must be mended.
+fn advice(list: &mut Checklist, settings: &Settings, file: Option<String>) {
+    let advice = Problems { file, problems: settings.advice() };
+    for one in &advice.problems {
+        list.ok("advice", advice.line(one));
+    }
 }
 
 fn clock(list: &mut Checklist, now: Timestamp) {

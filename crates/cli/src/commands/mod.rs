@@ -14,6 +14,7 @@ mod route;
 mod send;
 mod serve;
 mod status;
+mod template;
 
 use crate::args::Command;
 use crate::context::Context;
@@ -33,6 +34,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
         Command::Key(command) => key::run(context, command).await,
         Command::Provider(command) => provider::run(context, command).await,
         Command::Route(command) => route::run(context, command),
+        Command::Template(command) => template::run(context, &command),
         Command::Config(command) => config::run(context, command),
         Command::Doctor => doctor::run(context).await,
         Command::Openapi => print::openapi(),

@@ -29,6 +29,9 @@ pub async fn run(context: &Context) -> Outcome {
     for warning in &parts.warnings {
         context.out.note(&format!("warning: {warning}"));
     }
+    for advice in settings.advice() {
+        context.out.note(&format!("advice: {}: {}", advice.key, advice.text));
+    }
     parts.create_applications().await?;
     let (application, key) = parts.first_key().await?;
     let watch = parts.watch_applications();

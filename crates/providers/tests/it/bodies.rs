@@ -1,5 +1,7 @@
 //! BUGS G9, body damaged: what a person was meant to read is what leaves, byte for byte, and stays inside its string.
 
+use countersign::core::channel::Channel;
+use countersign::core::destination::Destination;
 use countersign::core::id::ApplicationName;
 use countersign::core::outcome::Message;
 use countersign_providers::ProviderConfig;
@@ -61,6 +63,28 @@ async fn bug_g9_a_form_body_holds_the_text_byte_for_byte() {
     let form = form(&asked(twilio, NASTY).await);
     let expected = [("To", "+255694230173"), ("From", "+15017122661"), ("Body", NASTY)];
     assert_eq!(form, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+#[tokio::test]
+async fn a_country_sees_its_own_sender() {
+    let gateway = Gateway::answering(200, &[], "{}").await;
+    let config =
+        twilio(&gateway.url).sender_in("US".parse().unwrap(), "+15005550006").sender_in("KE".parse().unwrap(), "MyApp");
+    let sender = sender(&config);
+    assert_eq!((sender.name(), sender.channels()), ("tw", &[Channel::Sms][..]));
+    let kenya = "+254712123456";
+    // A store that keeps no country still has the number.
+    let restored = Destination::restored(kenya.to_owned(), None);
+    for (to, from) in [
+        (Destination::parse("+12015550123", None).unwrap(), "+15005550006"),
+        (Destination::parse(kenya, None).unwrap(), "MyApp"),
+        (restored, "MyApp"),
+        (Destination::parse("+255694230173", None).unwrap(), "+15017122661"),
+    ] {
+        sender.send(&Message { to, ..message("x") }).await;
+        let asked = gateway.asked().pop().unwrap();
+        assert_eq!(form(&asked)[1], ("From".to_owned(), from.to_owned()));
+    }
 }
 
 #[tokio::test]

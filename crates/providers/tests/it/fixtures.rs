@@ -137,6 +137,8 @@ fn message(at: &str, said: &Said) -> Message {
         to: Destination::parse(&said.to, None).unwrap_or_else(|_| bad("to")),
         text: said.text.clone().into(),
         code: said.code.parse().unwrap_or_else(|_| bad("code")),
+        subject: zeroize::Zeroizing::default(),
+        display_name: "Example".to_owned(),
         locale: said.locale.clone(),
         expires_at: Timestamp::from_millis((AT + 300) * 1000),
     }

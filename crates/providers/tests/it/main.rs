@@ -42,6 +42,8 @@ fn message(text: &str) -> Message {
         to: Destination::parse("+255694230173", None).unwrap(),
         text: text.to_owned().into(),
         code: "482913".parse().unwrap(),
+        subject: zeroize::Zeroizing::default(),
+        display_name: "Example".to_owned(),
         locale: "en".to_owned(),
         expires_at: Timestamp::from_millis((AT + 300) * 1000),
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use countersign::core::channel::Channel;
 use countersign::core::limit::{LimitRule, Of, Per};
+use countersign::core::message::SUBJECT;
 
 use super::problem::Report;
 use super::section::{Key, Section, Shape};
@@ -25,8 +26,8 @@ pub(crate) const DEFAULT_LIMITS: [LimitRule; 4] = [
     LimitRule { per: Per::Client, of: Of::Checks, quota: 60, window: Duration::from_secs(60 * 60) },
 ];
 
-const TEMPLATES_ABOUT: &str = " The texts: [templates.<name>.<language>] and a text for each channel; `default` is the template of requests that name none,\n sms the text of channels that have none. The names in it are application, code, minutes, seconds and purpose.\n";
-const TEMPLATE_EXAMPLE: &str = "\"Your {{ application }} code is {{ code }}. It expires in {{ minutes }} {{ 'minute' if minutes == 1 else 'minutes' }}.\"";
+const TEMPLATES_ABOUT: &str = " Texts of your own: [templates.<name>.<language>] and a text for each channel; `default` is the template of requests that name\n none, one called like a purpose that purpose's. sms is also the text of whatsapp, telegram and email where they have none;\n voice has its own. The names in them are application, code, digits (the code as it is spoken), life (\"5 minutes\"),\n minutes, seconds, purpose, amount, payee and custom. [applications.templates.<name>.<language>] is for one application.\n";
+const TEMPLATE_EXAMPLE: &str = "\"Your {{ application }} code is {{ code }}. It expires in {{ life }}.\"";
 
 /// The whole default file. It parses to the defaults.
 #[must_use]
@@ -53,10 +54,10 @@ pub fn default_file() -> String {
                 }
             }
         }
-        if section.path == "routes" {
+        if section.path == "texts" {
             file.push('\n');
             comment(&mut file, TEMPLATES_ABOUT);
-            let _ = writeln!(file, "[templates.default.en]\nsms = {TEMPLATE_EXAMPLE}");
+            let _ = writeln!(file, "#[templates.default.en]\n#sms = {TEMPLATE_EXAMPLE}");
         }
     }
     file
@@ -206,10 +207,15 @@ fn of_templates() -> Explanation {
         key: "templates".to_owned(),
         about: plain(TEMPLATES_ABOUT),
         allowed: Some("a text that holds {{ code }}".to_owned()),
-        default: Some(TEMPLATE_EXAMPLE.to_owned()),
-        example: None,
+        default: None,
+        example: Some(TEMPLATE_EXAMPLE.to_owned()),
         variable: Some(variable("templates.default.en.sms")),
-        keys: Channel::ALL.iter().map(|channel| format!("templates.<name>.<language>.{channel}")).collect(),
+        keys: Channel::ALL
+            .iter()
+            .map(|channel| channel.as_str())
+            .chain([SUBJECT])
+            .map(|part| format!("templates.<name>.<language>.{part}"))
+            .collect(),
     }
 }
 
@@ -273,7 +279,7 @@ pub fn reference() -> String {
                 let _ = writeln!(page, "- Variable: `{variable}`");
             }
         }
-        if section.path == "routes" {
+        if section.path == "texts" {
             let _ = write!(
                 page,
                 "\n## `[templates.<name>.<language>]`\n\n{}\n\n```toml\n[templates.default.en]\nsms = {TEMPLATE_EXAMPLE}\n```\n",

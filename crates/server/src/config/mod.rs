@@ -35,9 +35,11 @@ mod production;
 mod read;
 pub mod section;
 pub mod sections;
+mod senders;
 pub mod suggest;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod tree;
 mod value;
 mod words;
@@ -98,6 +100,8 @@ pub struct Settings {
     pub implicit_provider: bool,
     /// `[[routes]]`, or what stands for them.
     pub routes: Vec<RouteSettings>,
+    /// `[texts]`.
+    pub texts: sections::Texts,
     /// `[templates]`.
     pub templates: Vec<TemplateText>,
     /// `[[test_destinations]]`.
@@ -122,6 +126,8 @@ pub struct ApplicationSettings {
     pub policy: sections::Policy,
     /// Its own limits, which replace the common ones.
     pub limits: Option<Vec<LimitRule>>,
+    /// Its own texts, which come before the common ones.
+    pub templates: Vec<TemplateText>,
 }
 
 /// One `[[providers]]` row.
@@ -133,19 +139,34 @@ pub struct ProviderSettings {
     pub channels: Vec<Channel>,
     /// How it is spared.
     pub bounds: ProviderBounds,
+    /// Where its sender stands; where the row does, if it has none.
+    pub place: Place,
 }
 
-/// One text of `[templates]`.
+/// One text of `[templates]`, or of `[applications.templates]`.
 #[derive(Clone, Debug)]
 pub struct TemplateText {
     /// The template's name.
     pub name: String,
     /// The language.
     pub locale: String,
-    /// The channel.
-    pub channel: Channel,
+    /// What of a message it is.
+    pub part: TextPart,
     /// The text.
     pub text: String,
+    /// Where it stands.
+    pub place: Place,
+    /// The key that it stands under.
+    pub key: String,
+}
+
+/// What of a message a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextPart {
+    /// All of it, for a channel.
+    Text(Channel),
+    /// The subject of an email.
+    Subject,
 }
 
 impl Source {
@@ -233,7 +254,8 @@ impl Settings {
             limits: row.and_then(|row| row.limits.clone()).unwrap_or_else(|| self.limits.clone()),
             routes: self.routes_of(name),
             delivery: self.delivery.rules(),
-            templates: self.templates(),
+            templates: self.templates(row.map(|row| row.templates.as_slice()).unwrap_or_default()),
+            texts: self.texts.rules(),
             test_destinations: self
                 .test_destinations
                 .iter()
@@ -303,11 +325,11 @@ impl Settings {
         Cleanup { older_than: self.cleanup.older_than, every: self.cleanup.every, ..Cleanup::default() }
     }
 
-    fn templates(&self) -> Templates {
+    fn templates(&self, own: &[TemplateText]) -> Templates {
         let mut templates = Templates::default();
-        for text in &self.templates {
+        for text in self.templates.iter().chain(own) {
             // Each was tried when it was read.
-            let _ = templates.insert(&text.name, &text.locale, text.channel, &text.text);
+            let _ = text.add_to(&mut templates);
         }
         templates
     }

@@ -7,7 +7,6 @@ use countersign::core::channel::Channel;
 use countersign::core::destination::Destination;
 use countersign::core::id::ApplicationName;
 use countersign::core::limit::LimitRule;
-use countersign::core::message::Templates;
 use countersign::core::policy::Countries;
 use countersign::core::route::Route;
 use countersign_providers::config::{FieldValue, ProviderConfig, ProviderError};
@@ -16,18 +15,19 @@ use countersign_providers::{Inbox, registry};
 use zeroize::Zeroizing;
 
 use super::document::DEFAULT_LIMITS;
-use super::problem::Report;
+use super::problem::{Place, Report};
 use super::section::Table;
 use super::sections::{
     ApplicationKeys, CleanupKeys, Delivery, Guard, Keys, Limit, Log, Policy, Provider, RouteKeys, SECTIONS, Server,
-    Simple, Store, TestDestinationKeys, Twilio,
+    Simple, Store, TestDestinationKeys, Texts, Twilio,
 };
 use super::suggest;
+use super::texts::templates;
 use super::tree::{Data, Node};
-use super::{ApplicationSettings, ProviderSettings, RouteSettings, Settings, TemplateText, production};
+use super::{ApplicationSettings, ProviderSettings, RouteSettings, Settings, production, senders};
 
 /// What stands at the top of a file.
-const TOP: [&str; 14] = [
+const TOP: [&str; 15] = [
     "server",
     "store",
     "keys",
@@ -40,6 +40,7 @@ const TOP: [&str; 14] = [
     "applications",
     "providers",
     "routes",
+    "texts",
     "templates",
     "test_destinations",
 ];
@@ -54,6 +55,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
     let policy = one(&root, "policy", Policy::SECTION.names(), Policy::read);
     workflow(&root.table("policy"), &policy);
     let delivery = one(&root, "delivery", Delivery::SECTION.names(), Delivery::read);
+    let texts = one(&root, "texts", Texts::SECTION.names(), Texts::read);
     let limits = limits(&root, report).unwrap_or_else(default_limits);
     let (implicit_provider, providers) = match root.rows("providers").filter(|rows| !rows.is_empty()) {
         Some(rows) => (false, self::providers(&rows, &delivery)),
@@ -70,9 +72,10 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         guard: one(&root, "guard", Guard::SECTION.names(), Guard::read),
         log: one(&root, "log", Log::SECTION.names(), Log::read),
         cleanup: one(&root, "cleanup", CleanupKeys::SECTION.names(), CleanupKeys::read),
-        applications: applications(&root, &policy, report),
+        applications: applications(&root, &policy, texts.allow_links, report),
         routes: routes(&root, &providers),
-        templates: templates(&root),
+        templates: templates(&root, texts.allow_links),
+        texts,
         test_destinations: test_destinations(&root, &policy),
         policy,
         limits,
@@ -144,8 +147,9 @@ fn missing_key(row: &Table<'_>, name: &'static str, missing: bool, section: &sup
     }
 }
 
-fn applications(root: &Table<'_>, policy: &Policy, report: &Report) -> Vec<ApplicationSettings> {
-    let known = [&ApplicationKeys::SECTION.names()[..], &Policy::SECTION.names(), &["limits", "webhooks"]].concat();
+fn applications(root: &Table<'_>, policy: &Policy, allow_links: bool, report: &Report) -> Vec<ApplicationSettings> {
+    let known = [&ApplicationKeys::SECTION.names()[..], &Policy::SECTION.names(), &["limits", "templates", "webhooks"]]
+        .concat();
     let mut applications: Vec<ApplicationSettings> = Vec::new();
     for row in root.rows("applications").unwrap_or_default() {
         row.finish(&known, &elsewhere);
@@ -159,7 +163,8 @@ fn applications(root: &Table<'_>, policy: &Policy, report: &Report) -> Vec<Appli
         let limits = limits(&row, report);
         let policy = Policy::read(&row, policy);
         workflow(&row, &policy);
-        applications.push(ApplicationSettings { policy, limits, keys });
+        let templates = templates(&row, allow_links);
+        applications.push(ApplicationSettings { policy, limits, templates, keys });
     }
     applications
 }
@@ -208,7 +213,9 @@ fn providers(rows: &[Table<'_>], delivery: &Delivery) -> Vec<ProviderSettings> {
             max_per_second: keys.max_per_second,
             ..delivery.bounds()
         };
-        providers.push(ProviderSettings { config, channels, bounds });
+        let sender = registry::find(&config.uses).and_then(|descriptor| descriptor.sender.as_ref());
+        let place = row.place(sender.map_or("name", |sender| sender.field.as_str()));
+        providers.push(ProviderSettings { config, channels, bounds, place });
     }
     providers
 }
@@ -217,7 +224,9 @@ fn providers(rows: &[Table<'_>], delivery: &Delivery) -> Vec<ProviderSettings> {
 fn fill(row: &Table<'_>, config: &mut ProviderConfig) {
     let descriptor = registry::find(&config.uses);
     let is_field = |name: &str| descriptor.is_some_and(|descriptor| descriptor.field(name).is_some());
-    for (name, node) in row.entries().filter(|(name, _)| !Provider::SECTION.names().contains(name)) {
+    config.senders = senders::by_country(row);
+    let common = |name: &str| name == "senders" || Provider::SECTION.names().contains(&name);
+    for (name, node) in row.entries().filter(|(name, _)| !common(name)) {
         let value = match &node.data {
             Data::Text(text) | Data::Raw(text) => text.clone(),
             Data::Integer(number) => number.to_string().into(),
@@ -356,54 +365,6 @@ fn words(channels: &[Channel]) -> String {
     channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// `[templates.<name>.<locale>]`, each channel a text.
-fn templates(root: &Table<'_>) -> Vec<TemplateText> {
-    let section = root.table("templates");
-    let channels: Vec<_> = Channel::ALL.iter().map(|channel| channel.as_str()).collect();
-    let mut texts = Vec::new();
-    for (name, _) in section.entries() {
-        if name.is_empty() || name.len() > 64 {
-            section.problem(name, "the name of a template must be 1 to 64 characters");
-        }
-        let template = section.table(name);
-        for (locale, _) in template.entries() {
-            if locale.is_empty()
-                || !locale
-                    .split('-')
-                    .all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
-            {
-                template.problem(
-                    locale,
-                    "must be a language, for example [templates.default.en] or [templates.default.pt-BR]",
-                );
-                continue;
-            }
-            let table = template.table(locale);
-            for (channel, node) in table.entries() {
-                let Ok(channel) = channel.parse::<Channel>() else {
-                    table.problem(channel, format!("there is no such channel{}", suggest::hint(channel, &channels)));
-                    continue;
-                };
-                let (Data::Text(text) | Data::Raw(text)) = &node.data else {
-                    table.problem(channel.as_str(), "must be a text in quotation marks");
-                    continue;
-                };
-                if let Err(error) = Templates::default().insert(name, locale, channel, text) {
-                    table.problem(channel.as_str(), error.to_string());
-                    continue;
-                }
-                texts.push(TemplateText {
-                    name: name.to_owned(),
-                    locale: locale.to_owned(),
-                    channel,
-                    text: text.to_string(),
-                });
-            }
-        }
-    }
-    texts
-}
-
 fn test_destinations(root: &Table<'_>, policy: &Policy) -> Vec<TestDestinationKeys> {
     let mut seen: BTreeMap<(String, String), ()> = BTreeMap::new();
     let mut destinations = Vec::new();
@@ -431,6 +392,6 @@ impl ProviderSettings {
     /// The one that is there when none is configured.
     fn inbox(delivery: &Delivery) -> Self {
         let config = ProviderConfig::new(Inbox::NAME, Inbox::NAME).within(delivery.timeout);
-        Self { config, channels: Channel::ALL.to_vec(), bounds: delivery.bounds() }
+        Self { config, channels: Channel::ALL.to_vec(), bounds: delivery.bounds(), place: Place::Nowhere }
     }
 }

@@ -7,13 +7,13 @@ use countersign::core::channel::Channel;
 use countersign::core::destination::{Country, NumberType};
 use countersign::core::id::{ApplicationName, Purpose};
 use countersign::core::limit::{LimitRule, Of, Per};
-use countersign::core::policy::{self, Countries, DeliveryPolicy, Unknown};
+use countersign::core::policy::{self, Countries, DeliveryPolicy, TextPolicy, Unknown};
 use countersign::core::route::{Candidate, Price, Route, Step};
 use countersign_providers::layers::ProviderBounds;
 use ipnet::IpNet;
 
 use super::section::{Section, section};
-use super::value::{AndroidAppHash, Host, Origin, Prefix, PublicUrl};
+use super::value::{AndroidAppHash, Host, Locale, Origin, Prefix, PublicUrl};
 use super::words::{GuardMode, Layout, Listen, LogFormat, LogLevel, StoreUrl, TestCode, Wanted};
 
 section! {
@@ -184,7 +184,8 @@ section! {
 
 section! {
     /// Who carries messages; with what credentials depends on `uses`: see `countersign provider show NAME`. Every secret can be in
-    /// a file instead: password_file = "/run/secrets/password". Without any row messages are caught by the inbox and leave nowhere.
+    /// a file instead: password_file = "/run/secrets/password". Where countries show different senders, senders = { TZ = "MyApp", US = "+15005550006" }
+    /// says which. Without any row messages are caught by the inbox and leave nowhere.
     Provider, Rows "providers" {
         /// What routes and deliveries call it.
         name: Wanted<String>, like "gateway";
@@ -221,6 +222,20 @@ section! {
 }
 
 section! {
+    /// How texts are chosen and written. They come with the program in some seventy languages; [templates] changes them.
+    Texts, Table "texts" {
+        /// The language where none was asked for and the number's country leaves doubt, or has none of its own.
+        default_locale: Locale = "en";
+        /// Whether a number's country chooses the language where none was asked for: +20 is written to in Arabic.
+        locale_by_country: bool = true;
+        /// Whether typographic quotes, dashes and the like are written plainly in an SMS that then costs half.
+        plain_characters: bool = true;
+        /// Whether [templates] may hold links. People are told to distrust codes that come with one.
+        allow_links: bool = false;
+    }
+}
+
+section! {
     /// A destination with a fixed code, for an application's own tests. Never in production.
     TestDestinationKeys, Rows "test_destinations" {
         /// To whom.
@@ -248,6 +263,7 @@ pub const SECTIONS: &[&Section] = &[
     &ApplicationKeys::SECTION,
     &Provider::SECTION,
     &RouteKeys::SECTION,
+    &Texts::SECTION,
     &TestDestinationKeys::SECTION,
 ];
 
@@ -324,5 +340,17 @@ impl Delivery {
     #[must_use]
     pub const fn rules(&self) -> DeliveryPolicy {
         DeliveryPolicy { timeout: self.timeout, retries: self.retries, unknown: self.unknown }
+    }
+}
+
+impl Texts {
+    /// The rules that these keys mean.
+    #[must_use]
+    pub fn rules(&self) -> TextPolicy {
+        TextPolicy {
+            default_locale: self.default_locale.0.clone(),
+            locale_by_country: self.locale_by_country,
+            plain_characters: self.plain_characters,
+        }
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use countersign::core::limit::LimitRule;
-use countersign::core::policy::{Countries, Policy};
+use countersign::core::message::Draft;
+use countersign::core::policy::{Countries, Policy, TextPolicy};
 use proptest::prelude::*;
 
 use super::document::{DEFAULT_LIMITS, default_file, explain};
@@ -35,6 +36,7 @@ fn the_default_file_is_the_defaults() {
     assert_eq!(file.log, none.log);
     assert_eq!(file.cleanup, none.cleanup);
     assert_eq!(file.routes, none.routes);
+    assert_eq!((&file.texts, file.templates.len()), (&none.texts, 0));
     assert!(file.implicit_provider && none.implicit_provider);
     let name = ApplicationName::default();
     let (a, b) = (file.application(&name), none.application(&name));
@@ -50,7 +52,9 @@ fn the_examples_of_the_default_file_hold_once_they_are_uncommented() {
     };
     let file: String = default_file().lines().filter(|line| !line.contains("secret_file")).map(uncomment).collect();
     let settings = Settings::from_text(&file).unwrap();
-    assert_eq!((settings.providers.len(), settings.routes.len(), settings.test_destinations.len()), (1, 1, 1));
+    let counts =
+        (settings.providers.len(), settings.routes.len(), settings.templates.len(), settings.test_destinations.len());
+    assert_eq!(counts, (1, 1, 1, 1));
     assert!(!settings.implicit_provider);
 }
 
@@ -59,6 +63,7 @@ fn defaults_are_those_of_the_rules() {
     assert_eq!(Settings::default().policy.rules(), Policy::default());
     assert_eq!(DEFAULT_LIMITS.to_vec(), LimitRule::defaults());
     assert_eq!(Settings::default().delivery.rules(), countersign::core::policy::DeliveryPolicy::default());
+    assert_eq!(Settings::default().texts.rules(), TextPolicy::default());
     let cleanup = Settings::default().cleanup();
     assert_eq!((cleanup.older_than, cleanup.every), (Cleanup::default().older_than, Cleanup::default().every));
 }
@@ -172,6 +177,25 @@ fn what_is_wrong_is_named_with_its_line_and_what_to_write() {
         ),
         ("[templates.default.en]\nsms = \"Hello\"", "templates.default.en.sms: the text does not hold the code"),
         ("[templates.default.en]\nsms = \"{{ cod }}\"", "templates.default.en.sms: "),
+        (
+            "[templates.default.en]\nsms = \"{{ code }} https://a.example/x\"",
+            "countersign.toml:2: templates.default.en.sms: holds what phones show as a link, `https://a.example/x`; leave it out",
+        ),
+        (
+            "[templates.default.en]\nsms = \"\u{2068}{{ code }}\u{2069}\"",
+            "holds the invisible character U+2068; leave it out",
+        ),
+        (
+            "[templates.default.en]\nsubject = \"a\\nb\"",
+            "templates.default.en.subject: must be one line of 1 to 200 characters",
+        ),
+        ("[templates.default.en]\nsubjekt = \"x\"", "there is no such channel; did you mean `subject`?"),
+        (
+            "[[applications]]\nname = \"shop\"\n[applications.templates.default.en]\nsms = \"Hello\"",
+            "countersign.toml:4: applications.templates.default.en.sms: the text does not hold the code",
+        ),
+        ("[texts]\ndefault_locale = \"English, please\"", "texts.default_locale: must be a language (BCP 47)"),
+        ("[texts]\nlinks = true", "texts.links: no such key"),
         ("[templates.default.en]\nsmss = \"{{ code }}\"", "there is no such channel; did you mean `sms`?"),
         (
             "[[test_destinations]]\nto = \"+15005550006\"\ncode = 123456",
@@ -260,6 +284,119 @@ fn the_environment_counts_more_than_the_file() {
     assert_eq!(settings.limits.iter().map(|rule| rule.quota).collect::<Vec<_>>(), [3, 10, 20, 60]);
     assert_eq!(settings.application(&ApplicationName::default()).display_name, "Acme");
     assert_eq!(settings.templates.len(), 1);
+}
+
+#[test]
+fn texts_are_the_applications_before_they_are_everybodys() {
+    let settings = Settings::from_text(
+        "[texts]\nlocale_by_country = false\nallow_links = true\n[templates.default.en]\nsms = \"all {{ code }}\"\n\
+         subject = \"Mail of {{ application }}\"\n[templates.default.fr]\nsms = \"tous {{ code }}\"\n[[applications]]\nname = \"shop\"\n\
+         [applications.templates.default.en]\nsms = \"shop {{ code }} https://shop.example\"\n[applications.templates.payment.en]\nsms = \"pay {{ code }}\"\n",
+    )
+    .unwrap();
+    let said = |application: &str, purpose: &str, locale: Option<&str>, channel: Channel| {
+        let application = settings.application(&application.parse().unwrap());
+        let draft = Draft {
+            template: None,
+            purpose,
+            locale,
+            country: Some("EG".parse().unwrap()),
+            channel,
+            seconds: 300,
+            wording: None,
+            payment: None,
+        };
+        let composed = draft.compose(&application, &"123456".parse().unwrap()).unwrap();
+        (composed.text.to_string(), composed.subject.to_string())
+    };
+    let text = |application: &str, purpose: &str, locale| said(application, purpose, locale, Channel::Sms).0;
+    assert_eq!(text("other", "login", None), "all 123456");
+    assert_eq!(text("shop", "login", None), "shop 123456 https://shop.example");
+    assert_eq!(text("shop", "login", Some("fr")), "tous 123456");
+    assert_eq!(text("shop", "payment", None), "pay 123456");
+    assert_eq!(text("other", "payment", None), "all 123456");
+    assert_eq!(said("other", "login", None, Channel::Email), ("all 123456".to_owned(), "Mail of other".to_owned()));
+    let by_country = Settings::default().application(&ApplicationName::default());
+    assert!(by_country.texts.locale_by_country && by_country.texts.plain_characters);
+}
+
+#[test]
+fn advice_names_the_line_and_what_it_costs() {
+    let text = format!(
+        "[texts]\nallow_links = true\n[[applications]]\nname = \"default\"\nweb_origin = \"login.example.com\"\nandroid_app_hash = \"FA+9qCX9VSu\"\n[templates.default.en]\n\
+         sms = \"{{{{ code }}}} {}\"\nvoice = \"It is {{{{ code }}}}\"\n[templates.default.ru]\nsms = \"{}: {{{{ code }}}}\"\n\
+         [templates.default.de]\nsms = \"{{{{ code }}}}\\n@a.example #1\"\nsubject = \"{{{{ code }}}}\"\n",
+        "x".repeat(120),
+        "\u{44f}".repeat(60),
+    );
+    let advice = Settings::from_text(&text).unwrap().advice();
+    let said: Vec<_> = advice.iter().map(|one| format!("{:?} {}: {}", one.place, one.key, one.text)).collect();
+    assert_eq!(
+        said,
+        [
+            "Line(8) templates.default.en.sms: is 175 bytes long with the lines for phones; Android's SMS Retriever reads 140 at most",
+            "Line(8) templates.default.en.sms: takes 2 SMS with a code of ten digits: 175 characters, and one holds 160",
+            "Line(9) templates.default.en.voice: speaks the code as one number; write {{ digits }} for {{ code }}",
+            "Line(11) templates.default.ru.sms: is 176 bytes long with the lines for phones; Android's SMS Retriever reads 140 at most",
+            "Line(11) templates.default.ru.sms: takes 2 SMS with a code of ten digits: 116 characters, and one holds 70 with letters outside GSM-7 (\u{44f}), 160 without",
+            "Line(13) templates.default.de.sms: has a line that begins with @, which phones take for `@host #code`; write the host as applications.web_origin, and it is added as the last line",
+            "Line(14) templates.default.de.subject: holds the code; mail servers write such lines into their logs, so leave it to the text",
+        ]
+    );
+    assert_eq!(Settings::default().advice(), []);
+}
+
+const TWILIO: &str = "[[providers]]\nname = \"t\"\nuses = \"twilio\"\naccount_sid = \"AC0123456789abcdef0123456789abcdef\"\nauth_token = \"secret\"\n";
+
+#[test]
+fn a_sender_that_a_country_does_not_show_is_advised_on() {
+    let advice = |rest: &str| {
+        let settings = Settings::from_text(&format!("{TWILIO}{rest}")).unwrap();
+        let said = settings.advice().into_iter().map(|one| {
+            let country = ["US", "KE", "TZ", "DE", "UG"].into_iter().find(|country| one.text.contains(country));
+            (one.place, one.key, country.unwrap_or_default(), one.text.contains("only numbers"))
+        });
+        said.collect::<Vec<_>>()
+    };
+    let sender = |key: &str| format!("providers.{key}");
+    let route =
+        |countries: &str| format!("[[routes]]\nchannel = \"sms\"\nproviders = [\"t\"]\ncountries = {countries}\n");
+    let everywhere = "from = \"MyApp\"\n";
+    // Nothing is known of UG, and names are shown in DE.
+    let rest = format!("{everywhere}{}", route("[\"US\", \"KE\", \"DE\", \"UG\"]"));
+    assert_eq!(
+        advice(&rest),
+        [(Place::Line(6), sender("from"), "KE", false), (Place::Line(6), sender("from"), "US", true),]
+    );
+    // A route for every country names those that the policy allows.
+    let allowed = "[policy]\nallowed_countries = [\"TZ\"]\n";
+    assert_eq!(advice(&format!("{everywhere}{allowed}")), [(Place::Line(6), sender("from"), "TZ", false)]);
+    assert_eq!(advice(everywhere), []);
+    assert_eq!(advice(&format!("from = \"+15005550006\"\n{}", route("[\"US\", \"KE\"]"))), []);
+    // What is given to a country was meant for it, unless it cannot be.
+    let own = "senders = { US = \"+15005550006\", KE = \"MyApp\" }\n";
+    assert_eq!(advice(&format!("{everywhere}{own}{}", route("[\"US\", \"KE\"]"))), []);
+    let own = "senders = { us = \"MyApp\" }\n";
+    assert_eq!(
+        advice(&format!("{everywhere}{own}{}", route("[\"US\"]"))),
+        [(Place::Line(6), sender("senders"), "US", true)]
+    );
+    for (senders, expected) in [
+        (
+            "senders = \"MyApp\"",
+            "providers.senders: must be a table of countries and senders, for example senders = { TZ",
+        ),
+        ("senders = { UK = \"MyApp\" }", "providers.senders.UK: must be \"GB\""),
+        ("senders = { TZA = \"MyApp\" }", "providers.senders.TZA: must be a country as two letters"),
+        ("senders = { TZ = 5 }", "providers.senders.TZ: must be a sender in quotation marks"),
+        ("senders = { TZ = \" \" }", "providers.senders.TZ: must be a sender in quotation marks"),
+        ("senders = { TZ = \"a\\nb\" }", "providers.senders: of TZ holds a line break"),
+    ] {
+        let said = wrong(&format!("{TWILIO}{everywhere}{senders}\n"));
+        assert!(said.contains(expected), "{senders}\n--- said: {said}");
+    }
+    let said = wrong("[[providers]]\nname = \"i\"\nuses = \"inbox\"\nsenders = { TZ = \"x\" }\n");
+    assert!(said.contains("is not for `inbox`, which has one sender or none"), "{said}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ macro_rules! blank {
         }
     )*};
 }
-blank!(String, bool, u8, u32, Duration, ApplicationName, PublicUrl, Prefix);
+blank!(String, bool, u8, u32, Duration, ApplicationName, PublicUrl, Prefix, Locale);
 pub(crate) use blank;
 
 impl<T: Value> Field for Vec<T> {
@@ -446,5 +446,25 @@ impl Value for Prefix {
             Some(own) => Err(format!("{own} is the service's own; write another path, for example \"/api/users\"")),
             None => Ok(Self(path.to_owned())),
         }
+    }
+}
+
+/// A language, as a BCP 47 tag.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Locale(pub String);
+
+impl Locale {
+    /// Whether a text is such a tag, by its shape.
+    pub(crate) fn is_tag(text: &str) -> bool {
+        let part = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+        text.len() <= 35 && text.split('-').all(part)
+    }
+}
+
+impl Value for Locale {
+    const KIND: &'static str = "a language (BCP 47), for example \"en\" or \"pt-BR\"";
+    fn read(node: &Node) -> Result<Self, String> {
+        let tag = text(node).map(str::trim).filter(|tag| Self::is_tag(tag));
+        tag.map_or_else(|| instead(node, Self::KIND), |tag| Ok(Self(tag.to_owned())))
     }
 }

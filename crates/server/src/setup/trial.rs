@@ -150,6 +150,8 @@ pub async fn test_provider(
         to,
         text: Zeroizing::new(TEXT.to_owned()),
         code,
+        subject: Zeroizing::new("Test message".to_owned()),
+        display_name: settings.application(application).display_name,
         locale: "en".to_owned(),
         expires_at: started + Duration::from_secs(300),
     };

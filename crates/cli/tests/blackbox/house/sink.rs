@@ -204,8 +204,11 @@ fn message(body: &[u8], signed: bool) -> Message {
     Message { id: text("id"), to: text("to"), channel: text("channel"), text: whole, code, json, signed }
 }
 
-/// The first run of 4 to 10 digits.
+/// The first run of 4 to 10 digits; what is spoken has them apart.
 pub fn code_in(text: &str) -> String {
+    let digits: Vec<_> = text.char_indices().filter(|(_, c)| c.is_ascii_digit()).map(|(at, _)| at).collect();
+    let is_spoken = digits.windows(2).any(|pair| text.get(pair[0] + 1..pair[1]) == Some(", "));
+    let text = if is_spoken { text.replace(", ", "") } else { text.to_owned() };
     let mut runs = text.split(|c: char| !c.is_ascii_digit()).filter(|run| (4..=10).contains(&run.len()));
     runs.next().unwrap_or_default().to_owned()
 }
