@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Visitor};
 use zeroize::Zeroizing;
+
+use crate::descriptor::Descriptor;
+use crate::registry;
 
 /// One `[[providers]]` row of the configuration.
 #[derive(Clone, Debug)]
@@ -18,6 +22,8 @@ pub struct ProviderConfig {
     pub fields: BTreeMap<String, FieldValue>,
     /// How long one message may take, from the first byte to the last.
     pub timeout: Duration,
+    /// The descriptor itself, where `uses` names one of an operator's own; without it, it names one that comes with this crate.
+    pub descriptor: Option<Arc<Descriptor>>,
 }
 
 impl ProviderConfig {
@@ -27,7 +33,13 @@ impl ProviderConfig {
     /// A row without fields.
     #[must_use]
     pub fn new(name: impl Into<String>, uses: impl Into<String>) -> Self {
-        Self { name: name.into(), uses: uses.into(), fields: BTreeMap::new(), timeout: Self::DEFAULT_TIMEOUT }
+        Self {
+            name: name.into(),
+            uses: uses.into(),
+            fields: BTreeMap::new(),
+            timeout: Self::DEFAULT_TIMEOUT,
+            descriptor: None,
+        }
     }
 
     /// With one more field.
@@ -35,6 +47,20 @@ impl ProviderConfig {
     pub fn with(mut self, field: impl Into<String>, value: impl Into<FieldValue>) -> Self {
         self.fields.insert(field.into(), value.into());
         self
+    }
+
+    /// With a descriptor of an operator's own.
+    #[must_use]
+    pub fn described_by(mut self, descriptor: Arc<Descriptor>) -> Self {
+        self.descriptor = Some(descriptor);
+        self
+    }
+
+    /// The descriptor that it uses; `None` if there is none of that name.
+    #[must_use]
+    pub fn described(&self) -> Option<&Arc<Descriptor>> {
+        let own = self.descriptor.as_ref().filter(|descriptor| descriptor.name == self.uses);
+        own.or_else(|| registry::find(&self.uses))
     }
 
     /// With another time-out.

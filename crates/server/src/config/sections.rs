@@ -126,6 +126,9 @@ section! {
         retries: u32 = 2, from 0 to 10;
         /// When nobody can say whether a provider took a message: "wait" for a receipt, or ask the "next" (somebody may get two, with the same code).
         unknown: Unknown = "wait";
+        /// A folder of gateway descriptors of your own (`*.toml`): each is then named by `uses` like one that comes with Countersign.
+        /// `countersign provider new` writes one.
+        descriptors: Option<String> = "", like "gateways";
     }
 }
 
