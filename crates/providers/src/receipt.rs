@@ -191,6 +191,12 @@ impl ReceiptReader {
         Ok(receipts)
     }
 
+    /// What the provider wants to hear for a report that was taken: the text of a 200. `None` if any success is enough.
+    #[must_use]
+    pub fn reply(&self) -> Option<&str> {
+        self.0.as_ref()?.descriptor.receipts.as_ref()?.reply.as_deref()
+    }
+
     /// What is to be answered if the call only asks whether this address is ours; `None` if it is a report.
     ///
     /// # Errors

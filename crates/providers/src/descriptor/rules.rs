@@ -213,6 +213,8 @@ pub(crate) struct Receipts {
     pub statuses: Statuses,
     /// How the provider makes sure that the address is ours, before it reports to it.
     pub handshake: Option<Handshake>,
+    /// What the provider wants to hear for a report that was taken, where any success is not enough: the text of a 200.
+    pub reply: Option<String>,
     /// What an operator does so that reports come.
     pub setup: Option<String>,
 }

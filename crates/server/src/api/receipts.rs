@@ -105,7 +105,7 @@ async fn take(
         let known = known.map_err(|broken| Problem::from_broken(&broken))?;
         tracing::debug!(provider, status = status.as_str(), known, "a receipt");
     }
-    Ok(None)
+    Ok(reader.reply().map(str::to_owned))
 }
 
 fn refuse(provider: &str, refused: ReceiptRefused) -> Problem {
