@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn problem(descriptor: &str, from: &str, to: &str) -> String {
-        let (file, text) = EMBEDDED.iter().find(|(file, _)| file.contains(descriptor)).unwrap();
+        let (file, text) = EMBEDDED.iter().find(|(file, _)| *file == format!("descriptors/{descriptor}.toml")).unwrap();
         assert!(text.contains(from), "{from}");
         Descriptor::parse(file, &text.replacen(from, to, 1)).unwrap_err().to_string()
     }

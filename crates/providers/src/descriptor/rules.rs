@@ -224,7 +224,12 @@ pub(crate) struct Receipts {
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum ReceiptAuth {
     /// The body is signed by the Standard Webhooks specification.
-    StandardWebhooks { field: String },
+    StandardWebhooks {
+        field: String,
+        /// What its headers begin with: `webhook`, or `svix`.
+        #[serde(default = "webhook")]
+        headers: String,
+    },
     /// The secret stands in the path that the provider was told to call.
     PathSecret { field: String },
     /// An HMAC in a header.
@@ -246,10 +251,14 @@ pub(crate) enum ReceiptAuth {
     Vonage { field: String },
 }
 
+fn webhook() -> String {
+    "webhook".to_owned()
+}
+
 impl ReceiptAuth {
     pub(crate) fn field(&self) -> &str {
         match self {
-            Self::StandardWebhooks { field }
+            Self::StandardWebhooks { field, .. }
             | Self::PathSecret { field }
             | Self::Hmac { field, .. }
             | Self::Ed25519 { field, .. }

@@ -12,11 +12,12 @@ use super::{ReceiptRefused, ReceiptRequest, pairs};
 use crate::config::{ProviderConfig, ProviderError};
 use crate::descriptor::{RECEIPTS_URL, ReceiptAuth};
 use crate::sign::{HmacRule, Parts, hex};
-use crate::standard_webhooks::{self, InvalidKey, Key, TOLERANCE_SECS};
+use crate::standard_webhooks::{InvalidKey, Key, TOLERANCE_SECS};
 
 /// Opens for reports that prove where they come from.
 pub(super) enum Lock {
-    StandardWebhooks(Key),
+    /// With what its headers begin with.
+    StandardWebhooks(Key, String),
     Path(Zeroizing<String>),
     Hmac(HmacRule, hmac::Key),
     Ed25519 {
@@ -53,8 +54,9 @@ impl Lock {
         };
         let sha256 = || hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         Ok(match auth {
-            ReceiptAuth::StandardWebhooks { .. } => {
-                Self::StandardWebhooks(secret.parse().map_err(|error: InvalidKey| bad(error.to_string()))?)
+            ReceiptAuth::StandardWebhooks { headers, .. } => {
+                let key = secret.parse().map_err(|error: InvalidKey| bad(error.to_string()))?;
+                Self::StandardWebhooks(key, headers.clone())
             }
             ReceiptAuth::PathSecret { .. } => {
                 if !is_segment(secret) {
@@ -91,11 +93,9 @@ impl Lock {
         match self {
             Self::Shut => Err(ReceiptRefused::NoSecret),
             Self::Nowhere => Err(ReceiptRefused::NoAddress),
-            Self::StandardWebhooks(key) => {
-                let id = header(standard_webhooks::ID);
-                let timestamp = header(standard_webhooks::TIMESTAMP);
-                let signature = header(standard_webhooks::SIGNATURE);
-                Ok(key.verify(id, timestamp, signature, request.body, request.now)?)
+            Self::StandardWebhooks(key, prefix) => {
+                let part = |name: &str| header(&format!("{prefix}-{name}"));
+                Ok(key.verify(part("id"), part("timestamp"), part("signature"), request.body, request.now)?)
             }
             Self::Path(secret) => {
                 let given = request.path_secret.unwrap_or_default();
