@@ -6,60 +6,26 @@ use clap::{Command, CommandFactory as _};
 use countersign_server::api::openapi;
 use countersign_server::config::document;
 use countersign_server::http::problem;
-use countersign_server::setup::providers::{Descriptor, registry};
+use countersign_server::setup::providers::registry;
 
 use crate::args::Cli;
 
-/// Every file, by its name, with its text.
-pub fn files() -> Vec<(&'static str, String)> {
-    vec![
-        ("configuration.md", document::reference()),
-        ("cli.md", command_line()),
-        ("countersign.default.toml", document::default_file()),
-        ("problems.md", problem::markdown()),
-        ("providers.md", providers()),
-        ("openapi.json", openapi::openapi().to_pretty_json().unwrap_or_default() + "\n"),
-    ]
-}
+mod providers;
 
-/// The page of the providers: a table of all, and what each needs.
-fn providers() -> String {
-    let mut page = String::from(
-        "# Providers\n\n<!-- Made from crates/providers/descriptors by `countersign generate`; change it there. -->\n\n\
-         | `uses` | carries | reports delivery | what it is |\n|---|---|---|---|\n",
-    );
+/// Every file, by its path under the folder, with its text.
+pub fn files() -> Vec<(String, String)> {
+    let mut files: Vec<(String, String)> = vec![
+        ("configuration.md".to_owned(), document::reference()),
+        ("cli.md".to_owned(), command_line()),
+        ("countersign.default.toml".to_owned(), document::default_file()),
+        ("problems.md".to_owned(), problem::markdown()),
+        ("providers.md".to_owned(), providers::table()),
+        ("openapi.json".to_owned(), openapi::openapi().to_pretty_json().unwrap_or_default() + "\n"),
+    ];
     for descriptor in registry::all() {
-        let channels: Vec<_> = descriptor.channels.iter().map(|channel| channel.as_str()).collect();
-        let receipts = if descriptor.has_receipts() { "yes" } else { "no" };
-        let (name, title) = (&descriptor.name, &descriptor.title);
-        let _ = writeln!(page, "| [`{name}`](#{name}) | {} | {receipts} | {title} |", channels.join(", "));
+        files.push((format!("providers/{}.md", descriptor.name), providers::page(descriptor)));
     }
-    for descriptor in registry::all() {
-        describe_provider(&mut page, descriptor);
-    }
-    page
-}
-
-fn describe_provider(page: &mut String, descriptor: &Descriptor) {
-    let _ = write!(page, "\n## {}\n\n{}. {}\n", descriptor.name, descriptor.title, descriptor.summary);
-    if descriptor.docs.starts_with("http") {
-        let _ = write!(page, "\nIts own documentation: <{}>\n", descriptor.docs);
-    }
-    if !descriptor.fields.is_empty() {
-        page.push_str("\n| field | needed | secret | what it is |\n|---|---|---|---|\n");
-    }
-    for field in &descriptor.fields {
-        let needed = match (&field.default, field.required) {
-            (Some(default), _) => format!("default `{default}`"),
-            (None, true) => "yes".to_owned(),
-            (None, false) => "no".to_owned(),
-        };
-        let secret = if field.secret { format!("yes, also as `{}_file`", field.name) } else { "no".to_owned() };
-        let _ = writeln!(page, "| `{}` | {needed} | {secret} | {} |", field.name, field.help.replace('|', "\\|"));
-    }
-    for note in &descriptor.notes {
-        let _ = write!(page, "\n{note}\n");
-    }
+    files
 }
 
 /// The page of the command line: each command's own help.
