@@ -1,4 +1,4 @@
-//! Lists `descriptors/*.toml`, so that a file dropped there is a provider: no second list to keep.
+//! Lists `descriptors/*.toml` (without the fixtures beside them), so that a file dropped there is a provider: no second list to keep.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -11,7 +11,8 @@ fn main() -> io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(&folder)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.ends_with(".toml") && !name.ends_with(".fixtures.toml") {
             files.push(path);
         }
     }

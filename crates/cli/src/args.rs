@@ -275,6 +275,25 @@ pub enum Provider {
         /// A provider, or the name of a configured one
         name: String,
     },
+    /// Write a descriptor for a gateway of your own, and fixtures that prove it
+    #[command(
+        after_help = "Examples:\n  countersign provider new my-gateway --folder gateways\n\nBoth files are commented: change them to what the gateway's documentation says, then run\ncountersign provider check gateways/my-gateway.toml, and name the folder by delivery.descriptors."
+    )]
+    New {
+        /// What `uses` will call it: a-z, 0-9, `-` and `_`
+        name: String,
+        /// Where to write it
+        #[arg(long, default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Prove a descriptor by its fixtures, without asking anybody
+    #[command(
+        after_help = "Examples:\n  countersign provider check gateways/my-gateway.toml\n  countersign provider check gateways\n\nEvery problem is named with its file, its line and its key.\nExit codes: 0 all is well, 2 something to mend."
+    )]
+    Check {
+        /// A descriptor, or a folder of them
+        path: PathBuf,
+    },
     /// Send one real test message, which holds no live code
     #[command(after_help = "Examples:\n  countersign provider test gateway +255694230173")]
     Test {

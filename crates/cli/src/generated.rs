@@ -11,63 +11,29 @@ use countersign::core::policy::Application;
 use countersign_server::api::{openapi, refusals};
 use countersign_server::config::document;
 use countersign_server::http::problem;
-use countersign_server::setup::providers::{Descriptor, registry, sender_ids};
+use countersign_server::setup::providers::{registry, sender_ids};
 
 use crate::args::Cli;
 
-/// Every file, by its name, with its text.
-pub fn files() -> Vec<(&'static str, String)> {
-    vec![
-        ("configuration.md", document::reference()),
-        ("cli.md", command_line()),
-        ("countersign.default.toml", document::default_file()),
-        ("problems.md", problem::markdown()),
-        ("refusals.md", refusals::markdown()),
-        ("providers.md", providers()),
-        ("locales.md", locales()),
-        ("sender-ids.md", senders()),
-        ("openapi.json", openapi::openapi().to_pretty_json().unwrap_or_default() + "\n"),
-    ]
-}
+mod providers;
 
-/// The page of the providers: a table of all, and what each needs.
-fn providers() -> String {
-    let mut page = String::from(
-        "# Providers\n\n<!-- Made from crates/providers/descriptors by `countersign generate`; change it there. -->\n\n\
-         | `uses` | carries | reports delivery | what it is |\n|---|---|---|---|\n",
-    );
+/// Every file, by its path under the folder, with its text.
+pub fn files() -> Vec<(String, String)> {
+    let mut files: Vec<(String, String)> = vec![
+        ("configuration.md".to_owned(), document::reference()),
+        ("cli.md".to_owned(), command_line()),
+        ("countersign.default.toml".to_owned(), document::default_file()),
+        ("problems.md".to_owned(), problem::markdown()),
+        ("refusals.md".to_owned(), refusals::markdown()),
+        ("providers.md".to_owned(), providers::table()),
+        ("locales.md".to_owned(), locales()),
+        ("sender-ids.md".to_owned(), senders()),
+        ("openapi.json".to_owned(), openapi::openapi().to_pretty_json().unwrap_or_default() + "\n"),
+    ];
     for descriptor in registry::all() {
-        let channels: Vec<_> = descriptor.channels.iter().map(|channel| channel.as_str()).collect();
-        let receipts = if descriptor.has_receipts() { "yes" } else { "no" };
-        let (name, title) = (&descriptor.name, &descriptor.title);
-        let _ = writeln!(page, "| [`{name}`](#{name}) | {} | {receipts} | {title} |", channels.join(", "));
+        files.push((format!("providers/{}.md", descriptor.name), providers::page(descriptor)));
     }
-    for descriptor in registry::all() {
-        describe_provider(&mut page, descriptor);
-    }
-    page
-}
-
-fn describe_provider(page: &mut String, descriptor: &Descriptor) {
-    let _ = write!(page, "\n## {}\n\n{}. {}\n", descriptor.name, descriptor.title, descriptor.summary);
-    if descriptor.docs.starts_with("http") {
-        let _ = write!(page, "\nIts own documentation: <{}>\n", descriptor.docs);
-    }
-    if !descriptor.fields.is_empty() {
-        page.push_str("\n| field | needed | secret | what it is |\n|---|---|---|---|\n");
-    }
-    for field in &descriptor.fields {
-        let needed = match (&field.default, field.required) {
-            (Some(default), _) => format!("default `{default}`"),
-            (None, true) => "yes".to_owned(),
-            (None, false) => "no".to_owned(),
-        };
-        let secret = if field.secret { format!("yes, also as `{}_file`", field.name) } else { "no".to_owned() };
-        let _ = writeln!(page, "| `{}` | {needed} | {secret} | {} |", field.name, field.help.replace('|', "\\|"));
-    }
-    for note in &descriptor.notes {
-        let _ = write!(page, "\n{note}\n");
-    }
+    files
 }
 
 /// The page of the languages: every text that comes with the program.

@@ -406,3 +406,67 @@ fn production_refuses_the_trial() {
     assert_eq!(refused.code, 2);
     assert!(refused.err.contains("chmod 600"), "{}", refused.err);
 }
+
+#[test]
+fn a_gateway_of_one_s_own_is_written_proved_and_used() {
+    let place = Place::new("gateways");
+    let (exit, made, _) = place.json("provider new my-gateway --folder gateways");
+    assert_eq!((exit, made["descriptor"].as_str()), (0, Some("gateways/my-gateway.toml")), "{made}");
+    assert_eq!(place.json("provider new my-gateway --folder gateways").0, 2, "what is there is left alone");
+    assert_eq!(error_code(&place.json("provider new twilio").1), "invalid_name");
+    assert_eq!(error_code(&place.json("provider new My!").1), "invalid_name");
+    let (exit, proved, _) = place.json("provider check gateways");
+    assert_eq!((exit, &proved["ok"], &proved["files"][0]["cases"]), (0, &true.into(), &8.into()), "{proved}");
+
+    // It is configured as one that comes with Countersign, and asked for what it needs.
+    let row =
+        "[delivery]\ndescriptors = \"gateways\"\nretries = 0\n[[providers]]\nname = \"mine\"\nuses = \"my-gateway\"\n";
+    place.write("countersign.toml", row);
+    let missing = place.json("config check").1["error"]["problems"][0].clone();
+    assert!(missing["message"].as_str().unwrap().contains("`api_key` is missing"), "{missing}");
+    let whole = format!("{row}api_key = \"k\"\nfrom = \"Example\"\nbase_url = \"http://127.0.0.1:9\"\n");
+    place.write("countersign.toml", &whole);
+    assert_eq!(place.json("config check").0, 0);
+    assert!(place.run("provider list").out.contains("mine             uses my-gateway"));
+    assert!(place.run("provider show my-gateway").out.contains("api_key_file"));
+    assert!(place.run("provider show mine").out.contains("receipts_secret"));
+    let (exit, error, _) = place.json(&format!("provider test mine {TO}"));
+    assert_eq!((exit, error_code(&error)), (3, "delivery_failed"), "{error}");
+}
+
+#[test]
+fn a_broken_descriptor_is_named_with_its_file_its_line_and_its_key() {
+    let place = Place::new("broken-gateways");
+    assert_eq!(place.json("provider new mine --folder gateways").0, 0);
+    let file = std::fs::read_to_string(place.directory.join("gateways/mine.toml")).unwrap();
+    let fixtures = std::fs::read_to_string(place.directory.join("gateways/mine.fixtures.toml")).unwrap();
+    let line = |text: &str, of: &str| text.lines().position(|line| line.contains(of)).unwrap() + 1;
+    for (from, to, field) in [
+        ("{{ text }}", "{{ txt }}", "http.json.text: cannot use `txt` here"),
+        ("method = \"POST\"", "method = \"BREW\"", "method: unknown variant `BREW`"),
+        ("meaning = \"unknown\"", "meaning = \"shrug\"", "meaning: unknown variant `shrug`"),
+        ("name = \"mine\"", "name = \"twilio\"", "name: is `twilio`, and the file is called `mine`"),
+    ] {
+        place.write("gateways/mine.toml", &file.replacen(from, to, 1));
+        let ran = place.run("provider check gateways/mine.toml");
+        assert_eq!(ran.code, 2);
+        assert!(ran.out.contains(field), "{field}\n{}", ran.out);
+        if !from.starts_with("name") {
+            let at = format!("gateways/mine.toml:{}: ", line(&file, from));
+            assert!(ran.out.contains(&at), "{at}\n{}", ran.out);
+        }
+        place.write("countersign.toml", "[delivery]\ndescriptors = \"gateways\"\n");
+        let problems = place.json("config check").1["error"]["problems"].clone();
+        assert!(problems[0]["message"].as_str().unwrap().contains(field), "{problems}");
+    }
+    place.write("gateways/mine.toml", &file);
+    place.write("gateways/mine.fixtures.toml", &fixtures.replace("HTTP 429: too many", "HTTP 429: so many"));
+    let ran = place.run("provider check gateways/mine.toml");
+    let at = format!(
+        "gateways/mine.fixtures.toml:{}: case.throttled.outcome: ",
+        line(&fixtures, "outcome.rejected = { failure = \"retry_elsewhere\", reason = \"HTTP 429")
+    );
+    assert!(ran.code == 2 && ran.out.contains(&at), "{at}\n{}", ran.out);
+    place.write("countersign.toml", "[delivery]\ndescriptors = \"nowhere\"\n");
+    assert!(place.run("config check").err.contains("nowhere: folder: cannot be read"));
+}

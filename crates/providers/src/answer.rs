@@ -3,16 +3,18 @@
 use std::borrow::Cow;
 
 use countersign::core::outcome::Outcome;
+use reqwest::header::HeaderMap;
 
 use crate::descriptor::{Condition, Http, Meaning};
+use crate::http::retry_after;
 use crate::hush::Hidden;
 use crate::path::{Content, first};
-use crate::retry_after;
+use crate::xml;
 
 /// What came back over the wire.
 pub(crate) struct Seen<'a> {
     pub status: u16,
-    pub retry_after: Option<&'a str>,
+    pub headers: &'a HeaderMap,
     pub body: Body,
 }
 
@@ -35,7 +37,7 @@ pub(crate) fn judge(rules: &Http, seen: &Seen<'_>, hidden: &Hidden<'_>, now: i64
     if may_accept && matches!(seen.body, Body::Cut) {
         return Outcome::Unknown { reason: format!("HTTP {status}, and then the answer broke off") };
     }
-    let content = content(&seen.body);
+    let content = content(&seen.body, seen.headers);
     let holds = |conditions: &[Condition]| conditions.iter().all(|condition| condition.holds(&content));
     if may_accept && holds(&rules.accept.when) {
         let message_id = first(&rules.accept.message_id, &content).and_then(|id| hidden.message_id(&id));
@@ -51,22 +53,27 @@ pub(crate) fn judge(rules: &Http, seen: &Seen<'_>, hidden: &Hidden<'_>, now: i64
         code.map_or_else(|| format!("HTTP {status}: {says}"), |code| format!("HTTP {status}: {says} ({code})"));
     let Some(failure) = meaning.failure() else { return Outcome::Unknown { reason } };
     let asked_to_wait = matches!(meaning, Meaning::RetryElsewhere | Meaning::RetryLater);
-    let retry_after = seen.retry_after.filter(|_| asked_to_wait).and_then(|value| retry_after::parse(value, now));
+    let retry_after =
+        retry_after(seen.headers).filter(|_| asked_to_wait).and_then(|value| crate::retry_after::parse(value, now));
     Outcome::Rejected { failure, reason, retry_after }
 }
 
-/// The body decides whether it is JSON, not its label: gateways mislabel both ways.
-fn content(body: &Body) -> Content<'_> {
-    let Body::Whole(bytes) = body else { return Content::default() };
+/// The body decides whether it is JSON or XML, not its label: gateways mislabel both ways.
+fn content<'a>(body: &'a Body, headers: &'a HeaderMap) -> Content<'a> {
+    let of = |value, text| Content { json: value, text, headers: Some(headers) };
+    let Body::Whole(bytes) = body else { return of(None, None) };
     if let Ok(json) = serde_json::from_slice(bytes) {
-        return Content { json: Some(json), text: None };
+        return of(Some(json), None);
+    }
+    if let Some(xml) = xml::read(bytes) {
+        return of(Some(xml), None);
     }
     let text = String::from_utf8_lossy(bytes.get(..LONGEST_TEXT).unwrap_or(bytes));
     // A byte order mark in front of JSON is an error to the parser, and common where the gateway runs on Windows.
     if let Some(json) = text.strip_prefix('\u{feff}').and_then(|text| serde_json::from_str(text).ok()) {
-        return Content { json: Some(json), text: None };
+        return of(Some(json), None);
     }
-    Content { json: None, text: Some(Cow::Owned(text.into_owned())) }
+    of(None, Some(Cow::Owned(text.into_owned())))
 }
 
 #[cfg(test)]
@@ -77,6 +84,7 @@ mod tests {
 
     use countersign::core::outcome::Failure;
     use proptest::prelude::*;
+    use reqwest::header::RETRY_AFTER;
 
     use super::*;
     use crate::registry;
@@ -84,9 +92,14 @@ mod tests {
     const HIDDEN: Hidden<'_> =
         Hidden { code: "482913", text: "Your code is 482913.", to: "+255694230173", private: &[] };
 
+    fn headers(retry_after: Option<&str>) -> HeaderMap {
+        let value = retry_after.and_then(|value| value.parse::<reqwest::header::HeaderValue>().ok());
+        value.map(|value| (RETRY_AFTER, value)).into_iter().collect()
+    }
+
     fn judged(provider: &str, status: u16, retry_after: Option<&str>, body: Body) -> Outcome {
         let rules = registry::find(provider).and_then(|descriptor| descriptor.http.as_ref()).unwrap();
-        judge(rules, &Seen { status, retry_after, body }, &HIDDEN, 1_700_000_000)
+        judge(rules, &Seen { status, headers: &headers(retry_after), body }, &HIDDEN, 1_700_000_000)
     }
 
     fn whole(text: &str) -> Body {
@@ -144,7 +157,8 @@ mod tests {
             for descriptor in registry::all().iter().filter(|descriptor| descriptor.is_http()) {
                 let body = Body::Whole(body.clone());
                 let rules = descriptor.http.as_ref().unwrap();
-                let seen = Seen { status, retry_after: retry_after.as_deref(), body };
+                let headers = headers(retry_after.as_deref());
+                let seen = Seen { status, headers: &headers, body };
                 let reason = match judge(rules, &seen, &HIDDEN, 0) {
                     Outcome::Accepted { .. } => continue,
                     Outcome::Rejected { reason, .. } | Outcome::Unknown { reason } => reason,

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{ProviderConfig, ProviderError};
 use crate::console::Console;
-use crate::descriptor::{Descriptor, Http};
+use crate::descriptor::{Descriptor, RECEIPTS_URL};
 use crate::http::HttpSender;
 use crate::inbox::Inbox;
 use crate::registry;
@@ -95,9 +95,9 @@ fn build_by_country(config: &ProviderConfig, around: &Surroundings) -> Result<Ar
 
 fn build_one(config: &ProviderConfig, around: &Surroundings) -> Result<Arc<dyn Sender>, ProviderError> {
     let descriptor = descriptor_of(config)?;
-    check_fields(config, descriptor)?;
-    if let Some(http) = &descriptor.http {
-        return Ok(Arc::new(http_sender(config, descriptor, http, around)?));
+    check_fields(config, &descriptor)?;
+    if descriptor.is_http() {
+        return Ok(Arc::new(http_sender(config, descriptor, around)?));
     }
     match descriptor.name.as_str() {
         Console::NAME => Ok(Arc::new(Console::stderr(&config.name))),
@@ -107,8 +107,8 @@ fn build_one(config: &ProviderConfig, around: &Surroundings) -> Result<Arc<dyn S
 }
 
 /// The descriptor that a row uses.
-pub(crate) fn descriptor_of(config: &ProviderConfig) -> Result<&'static Descriptor, ProviderError> {
-    registry::find(&config.uses).ok_or_else(|| unknown(config))
+pub(crate) fn descriptor_of(config: &ProviderConfig) -> Result<Arc<Descriptor>, ProviderError> {
+    config.described().cloned().ok_or_else(|| unknown(config))
 }
 
 fn unknown(config: &ProviderConfig) -> ProviderError {
@@ -116,7 +116,7 @@ fn unknown(config: &ProviderConfig) -> ProviderError {
     ProviderError::UnknownProvider { provider: config.name.clone(), uses: config.uses.clone(), known: known.join(", ") }
 }
 
-fn check_fields(config: &ProviderConfig, descriptor: &Descriptor) -> Result<(), ProviderError> {
+pub(crate) fn check_fields(config: &ProviderConfig, descriptor: &Descriptor) -> Result<(), ProviderError> {
     let provider = || config.name.clone();
     let bad = |field: &str, problem: String| ProviderError::BadField {
         provider: provider(),
@@ -162,28 +162,53 @@ fn check_fields(config: &ProviderConfig, descriptor: &Descriptor) -> Result<(), 
     Ok(())
 }
 
-fn http_sender(
-    config: &ProviderConfig,
-    descriptor: &'static Descriptor,
-    http: &'static Http,
-    around: &Surroundings,
-) -> Result<HttpSender, ProviderError> {
+/// The requests of a provider, as far as they can be made before there is a message.
+pub(crate) fn plan(config: &ProviderConfig, descriptor: &Descriptor) -> Result<Plan, ProviderError> {
+    let Some(http) = &descriptor.http else { return Err(unknown(config)) };
+    let told = descriptor.takes_receipts_url().then(|| receipts_address(config, descriptor)).flatten();
     let mut fields = Fields::default();
     for field in &descriptor.fields {
         if let Some(value) = config.get(&field.name).or(field.default.as_deref()) {
             fields.0.insert(&field.name, value);
         }
     }
-    let plan = Plan::new(http, &fields, config.get("base_url")).map_err(|(field, problem): BadValue| {
-        ProviderError::BadField { provider: config.name.clone(), field, problem }
-    })?;
-    // Everything but the sender's name, which the person sees anyway: a user's id is no secret, but nobody else's business.
+    match &told {
+        Some(address) => drop(fields.0.insert(RECEIPTS_URL, address)),
+        None => drop(fields.0.remove(RECEIPTS_URL)),
+    }
+    Plan::new(http, &fields, config.get("base_url")).map_err(|(field, problem): BadValue| ProviderError::BadField {
+        provider: config.name.clone(),
+        field,
+        problem,
+    })
+}
+
+/// Where the provider is told to report to: with the secret, if that belongs there. Without the secret nothing that it reported
+/// would be believed, so it is not told at all.
+fn receipts_address(config: &ProviderConfig, descriptor: &Descriptor) -> Option<Zeroizing<String>> {
+    let (url, secret) = (config.get(RECEIPTS_URL)?, config.get(descriptor.receipts_field()?)?);
+    let url = url.trim_end_matches('/');
+    let whole = if descriptor.receipts_secret_is_in_path() { format!("{url}/{secret}") } else { url.to_owned() };
+    Some(Zeroizing::new(whole))
+}
+
+fn http_sender(
+    config: &ProviderConfig,
+    descriptor: Arc<Descriptor>,
+    around: &Surroundings,
+) -> Result<HttpSender, ProviderError> {
+    let plan = plan(config, &descriptor)?;
+    let private = private(config, &descriptor);
+    HttpSender::new(config.name.clone(), descriptor, plan, config.timeout, Arc::clone(&around.now), private)
+        .map_err(|problem| ProviderError::Transport { provider: config.name.clone(), problem })
+}
+
+/// What must not come back in a reason: everything but the sender's name, which the person sees anyway. A user's id is no secret,
+/// but nobody else's business.
+pub(crate) fn private(config: &ProviderConfig, descriptor: &Descriptor) -> Vec<Zeroizing<String>> {
     let sender = descriptor.sender.as_ref().map(|sender| sender.field.as_str());
     let private = config.fields.keys().filter(|field| Some(field.as_str()) != sender);
-    let private = private.filter_map(|field| config.get(field)).map(|value| Zeroizing::new(value.to_owned())).collect();
-    let now = Arc::clone(&around.now);
-    HttpSender::new(config.name.clone(), descriptor.channels.clone(), http, plan, config.timeout, now, private)
-        .map_err(|problem| ProviderError::Transport { provider: config.name.clone(), problem })
+    private.filter_map(|field| config.get(field)).map(|value| Zeroizing::new(value.to_owned())).collect()
 }
 
 #[cfg(test)]

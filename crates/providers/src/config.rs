@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::core::destination::Country;
 use serde::de::{Deserialize, Deserializer, Visitor};
 use zeroize::Zeroizing;
+
+use crate::descriptor::Descriptor;
+use crate::registry;
 
 /// One `[[providers]]` row of the configuration.
 #[derive(Clone, Debug)]
@@ -21,6 +25,8 @@ pub struct ProviderConfig {
     pub senders: BTreeMap<Country, FieldValue>,
     /// How long one message may take, from the first byte to the last.
     pub timeout: Duration,
+    /// The descriptor itself, where `uses` names one of an operator's own; without it, it names one that comes with this crate.
+    pub descriptor: Option<Arc<Descriptor>>,
 }
 
 impl ProviderConfig {
@@ -36,6 +42,7 @@ impl ProviderConfig {
             fields: BTreeMap::new(),
             senders: BTreeMap::new(),
             timeout: Self::DEFAULT_TIMEOUT,
+            descriptor: None,
         }
     }
 
@@ -51,6 +58,20 @@ impl ProviderConfig {
     pub fn sender_in(mut self, country: Country, sender: impl Into<FieldValue>) -> Self {
         self.senders.insert(country, sender.into());
         self
+    }
+
+    /// With a descriptor of an operator's own.
+    #[must_use]
+    pub fn described_by(mut self, descriptor: Arc<Descriptor>) -> Self {
+        self.descriptor = Some(descriptor);
+        self
+    }
+
+    /// The descriptor that it uses; `None` if there is none of that name.
+    #[must_use]
+    pub fn described(&self) -> Option<&Arc<Descriptor>> {
+        let own = self.descriptor.as_ref().filter(|descriptor| descriptor.name == self.uses);
+        own.or_else(|| registry::find(&self.uses))
     }
 
     /// With another time-out.

@@ -5,6 +5,7 @@
 //! compare something with something, headers are headers. Unknown keys are refused. There is no scripting.
 
 mod fields;
+mod place;
 mod rules;
 mod shape;
 mod validate;
@@ -13,8 +14,9 @@ use countersign::core::channel::Channel;
 use serde::{Deserialize, Deserializer};
 
 pub use fields::{Field, SenderRule};
-pub(crate) use rules::{Condition, Meaning, ReceiptAuth, ReceiptFormat, Receipts};
-pub(crate) use shape::{Auth, Http, Leaf, Method, Node, Pairs};
+pub(crate) use rules::{Condition, Handshake, Meaning, ReceiptAuth, ReceiptFormat, Receipts};
+pub(crate) use shape::{Auth, Http, Leaf, Method, Node, Pairs, Writing};
+pub(crate) use validate::RECEIPTS_URL;
 
 /// A provider: what it is called, what it needs, and, for those spoken to over HTTP, how.
 #[derive(Debug, Deserialize)]
@@ -48,14 +50,34 @@ pub struct Descriptor {
 
 /// A descriptor that cannot be used: which file, which part of it, and what is wrong there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}: {field}: {problem}")]
+#[error("{file}{}: {field}: {problem}", line.map(|line| format!(":{line}")).unwrap_or_default())]
 pub struct DescriptorError {
     /// The file.
     pub file: String,
-    /// The part, as a path of keys; `line …` where the text is not TOML, or not of the format.
+    /// The line, counted from 1.
+    pub line: Option<usize>,
+    /// The part, as a path of keys.
     pub field: String,
     /// What is wrong, and what to write instead.
     pub problem: String,
+}
+
+impl DescriptorError {
+    /// Something that is wrong with a file as a whole.
+    pub(crate) fn of(file: &str, field: &str, problem: String) -> Self {
+        Self { file: file.to_owned(), line: None, field: field.to_owned(), problem }
+    }
+
+    /// Something that is wrong with a part of a text.
+    pub(crate) fn at(file: &str, text: &str, field: &str, problem: String) -> Self {
+        Self { line: place::line_of(text, field), ..Self::of(file, field, problem) }
+    }
+
+    /// What the parser says.
+    pub(crate) fn toml(file: &str, text: &str, error: &toml::de::Error) -> Self {
+        let (line, key) = place::line_and_key(text, error.span());
+        Self { line: Some(line), ..Self::of(file, key, error.message().to_owned()) }
+    }
 }
 
 impl Descriptor {
@@ -64,19 +86,16 @@ impl Descriptor {
     /// # Errors
     /// [`DescriptorError`] names the file and the field.
     pub fn parse(file: &str, text: &str) -> Result<Self, DescriptorError> {
-        let mut descriptor: Self = toml::from_str(text).map_err(|error| DescriptorError {
-            file: file.to_owned(),
-            field: line(text, error.span()),
-            problem: error.message().to_owned(),
-        })?;
+        let mut descriptor: Self = toml::from_str(text).map_err(|error| DescriptorError::toml(file, text, &error))?;
         if let Some(http) = &descriptor.http {
+            let told = http.sources().iter().any(|source| source.names().any(|name| name == RECEIPTS_URL));
+            let signed = descriptor.receipts.as_ref().is_some_and(|receipts| receipts.auth.covers_address());
             descriptor.fields.push(Field::base_url(http.base_url.literal()));
+            if descriptor.receipts.is_some() && (told || signed) {
+                descriptor.fields.push(Field::receipts_url());
+            }
         }
-        validate::check(&descriptor).map_err(|(field, problem)| DescriptorError {
-            file: file.to_owned(),
-            field,
-            problem,
-        })?;
+        validate::check(&descriptor).map_err(|(field, problem)| DescriptorError::at(file, text, &field, problem))?;
         Ok(descriptor)
     }
 
@@ -92,21 +111,56 @@ impl Descriptor {
         self.receipts.is_some()
     }
 
+    /// Whether it is told with each message where to report to.
+    #[must_use]
+    pub fn takes_receipts_url(&self) -> bool {
+        self.has_receipts() && self.field(RECEIPTS_URL).is_some()
+    }
+
+    /// How requests prove whose they are, as `http.auth.kind` calls it; `None` for what is not spoken to over HTTP.
+    #[must_use]
+    pub fn auth(&self) -> Option<&'static str> {
+        self.http.as_ref().map(|http| http.auth.kind())
+    }
+
+    /// Why its reports are believed, in words; `None` without receipts.
+    #[must_use]
+    pub fn receipts_auth(&self) -> Option<&'static str> {
+        self.receipts.as_ref().map(|receipts| receipts.auth.kind())
+    }
+
+    /// The field that its reports are believed by.
+    #[must_use]
+    pub fn receipts_field(&self) -> Option<&str> {
+        self.receipts.as_ref().map(|receipts| receipts.auth.field())
+    }
+
+    /// Whether the secret for its reports stands in their address.
+    #[must_use]
+    pub fn receipts_secret_is_in_path(&self) -> bool {
+        self.receipts.as_ref().is_some_and(|receipts| receipts.auth.is_in_path())
+    }
+
+    /// What an operator does at the provider so that reports come.
+    #[must_use]
+    pub fn receipts_setup(&self) -> Option<&str> {
+        self.receipts.as_ref().and_then(|receipts| receipts.setup.as_deref())
+    }
+
+    /// What its refusals mean, row by row, the last one for all others: when, the meaning, and why in words.
+    #[must_use]
+    pub fn failures(&self) -> Vec<(String, &'static str, &str)> {
+        let Some(http) = &self.http else { return Vec::new() };
+        let rows = http.failures.iter().map(|row| (row.shown(), row.meaning.as_str(), row.says.as_str()));
+        let last = ("anything else".to_owned(), http.otherwise.meaning.as_str(), http.otherwise.says.as_str());
+        rows.chain([last]).collect()
+    }
+
     /// The field of that name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
-}
-
-/// Where an error stands: the line, and the key on it if there is one.
-fn line(text: &str, span: Option<std::ops::Range<usize>>) -> String {
-    let Some(span) = span else { return "line 1".to_owned() };
-    let before = text.get(..span.start).unwrap_or(text);
-    let number = before.matches('\n').count() + 1;
-    let content = text.lines().nth(number - 1).unwrap_or_default();
-    let key = content.split_once('=').map_or(content, |(key, _)| key).trim();
-    format!("line {number} (`{key}`)")
 }
 
 fn channels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Channel>, D::Error> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use countersign::core::channel::Channel;
 use countersign::core::outcome::{Failure, Message, Outcome};
 use countersign::sender::{BoxFuture, Sender};
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Request, Response};
 use rustls::crypto::{CryptoProvider, ring};
@@ -22,8 +22,9 @@ use zeroize::Zeroizing;
 
 use crate::answer::{Body, Seen, judge};
 use crate::build::Now;
-use crate::descriptor::Http;
+use crate::descriptor::{Descriptor, Http};
 use crate::hush::Hidden;
+use crate::oauth2::Tokens;
 use crate::request::Plan;
 use crate::template::Vars;
 
@@ -43,9 +44,9 @@ const MOST_IDLE: usize = 1024;
 /// A provider that is spoken to over HTTP.
 pub(crate) struct HttpSender {
     name: String,
-    channels: Vec<Channel>,
-    rules: &'static Http,
+    descriptor: Arc<Descriptor>,
     plan: Plan,
+    tokens: Option<Tokens>,
     client: Client,
     now: Now,
     /// What the request holds that must not come back in a reason.
@@ -61,25 +62,37 @@ impl fmt::Debug for HttpSender {
 impl HttpSender {
     pub(crate) fn new(
         name: String,
-        channels: Vec<Channel>,
-        rules: &'static Http,
-        plan: Plan,
+        descriptor: Arc<Descriptor>,
+        mut plan: Plan,
         timeout: Duration,
         now: Now,
         private: Vec<Zeroizing<String>>,
     ) -> Result<Self, String> {
         let client = client(plan.is_secure(), timeout)?;
-        Ok(Self { name, channels, rules, plan, client, now, private })
+        let tokens = plan.grant.take().map(Tokens::new);
+        Ok(Self { name, descriptor, plan, tokens, client, now, private })
     }
 
     async fn carry(&self, message: &Message) -> Outcome {
-        if !self.channels.contains(&message.channel) {
+        let Some(rules) = &self.descriptor.http else { return rejected("not sent: no HTTP provider".to_owned()) };
+        if !self.descriptor.channels.contains(&message.channel) {
             return rejected(format!("not sent: this provider does not carry {}", message.channel));
         }
-        let now = (self.now)().as_secs();
-        let Ok(prepared) = self.plan.prepare(&Vars::of(message), now) else {
+        let at = (self.now)();
+        let now = at.as_secs();
+        let Ok(mut prepared) = self.plan.prepare(&Vars::of(message, now), now) else {
             return rejected("not sent: the request could not be made from this message".to_owned());
         };
+        let token = match &self.tokens {
+            None => None,
+            Some(tokens) => match tokens.header(&self.client, at).await {
+                Ok(token) => Some(token),
+                Err(problem) => return rejected(format!("not sent: {problem}")),
+            },
+        };
+        if let Some(token) = &token {
+            prepared.headers.insert(AUTHORIZATION, token.clone());
+        }
         let mut request = Request::new(self.plan.method.clone(), prepared.url);
         *request.headers_mut() = prepared.headers;
         *request.body_mut() = Some(prepared.body.into());
@@ -87,17 +100,29 @@ impl HttpSender {
             Ok(response) => response,
             Err(error) => return broken(&error),
         };
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = response.status().as_u16();
-        let seen = Seen { status, retry_after: retry_after.as_deref(), body: read(response).await };
+        if let (401, Some(tokens), Some(token)) = (status, &self.tokens, &token) {
+            tokens.refused(token).await;
+        }
+        let headers = response.headers().clone();
+        let seen = Seen { status, headers: &headers, body: read(response).await };
+        self.judge(rules, &seen, message, now)
+    }
+
+    fn judge(&self, rules: &Http, seen: &Seen<'_>, message: &Message, now: i64) -> Outcome {
         let hidden = Hidden {
             code: message.code.reveal(),
             text: &message.text,
             to: message.to.reveal(),
             private: &self.private,
         };
-        judge(self.rules, &seen, &hidden, now)
+        judge(rules, seen, &hidden, now)
     }
+}
+
+/// What was asked for by `Retry-After`.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<&str> {
+    headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok())
 }
 
 impl Sender for HttpSender {
@@ -106,7 +131,7 @@ impl Sender for HttpSender {
     }
 
     fn channels(&self) -> &[Channel] {
-        &self.channels
+        &self.descriptor.channels
     }
 
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Outcome> {

@@ -4,6 +4,8 @@
 //! out. It does not know which messages exist; whoever does decides what a receipt changes, and makes late, repeated and
 //! out-of-order ones harmless. A captured receipt can be played again for five minutes, and then says what it said before.
 
+use std::sync::Arc;
+
 use countersign::core::verification::DeliveryStatus;
 use reqwest::Url;
 use reqwest::header::HeaderMap;
@@ -13,10 +15,14 @@ use zeroize::Zeroizing;
 
 use crate::build::descriptor_of;
 use crate::config::{ProviderConfig, ProviderError};
-use crate::descriptor::{ReceiptAuth, ReceiptFormat, Receipts};
+use crate::descriptor::{Descriptor, Handshake, ReceiptFormat, Receipts};
 use crate::hush;
 use crate::path::{Content, first};
-use crate::standard_webhooks::{self, InvalidKey, Key, Unsigned};
+use crate::standard_webhooks::Unsigned;
+
+mod lock;
+
+use lock::Lock;
 
 /// What a provider reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,13 +83,31 @@ pub enum ReceiptRefused {
     /// Its status is a word that we do not know.
     #[error("the report's status is unknown")]
     UnknownStatus,
+    /// The provider's own signature.
+    #[error("the signature is missing, or is not one of this provider over this report")]
+    BadSignature,
+    /// A right signature of another time: a replay, or a clock that is wrong.
+    #[error("the report was signed more than five minutes away from our clock")]
+    Stale,
+    /// The signature covers our address, which is not configured.
+    #[error("no report of this provider can be believed: set `receipts_url`, or server.public_url")]
+    NoAddress,
 }
 
 impl ReceiptRefused {
     /// Whether the reporter did not prove who it is (HTTP 401), rather than being misunderstood (400).
     #[must_use]
     pub const fn is_unauthenticated(&self) -> bool {
-        matches!(self, Self::NotExpected | Self::NoSecret | Self::Unsigned(_) | Self::WrongSecret)
+        match self {
+            Self::NotExpected
+            | Self::NoSecret
+            | Self::Unsigned(_)
+            | Self::WrongSecret
+            | Self::BadSignature
+            | Self::Stale
+            | Self::NoAddress => true,
+            Self::Unreadable | Self::NoReference | Self::UnknownStatus => false,
+        }
     }
 }
 
@@ -94,6 +118,8 @@ pub struct ReceiptRequest<'a> {
     pub headers: &'a HeaderMap,
     /// The body, byte for byte: that is what is signed. For a GET, the query.
     pub body: &'a [u8],
+    /// Whether it came by GET, so that the body is the query.
+    pub by_get: bool,
     /// What stands in the path behind the provider's name, if anything.
     pub path_secret: Option<&'a str>,
     /// Seconds since the epoch.
@@ -104,7 +130,7 @@ pub struct ReceiptRequest<'a> {
 ///
 /// # Errors
 /// [`ReceiptRefused`] says why it is not believed or not understood.
-pub fn read_receipt(config: &ProviderConfig, request: &ReceiptRequest<'_>) -> Result<Receipt, ReceiptRefused> {
+pub fn read_receipt(config: &ProviderConfig, request: &ReceiptRequest<'_>) -> Result<Vec<Receipt>, ReceiptRefused> {
     ReceiptReader::new(config).map_err(|_| ReceiptRefused::NoSecret)?.read(request)
 }
 
@@ -113,21 +139,16 @@ pub fn read_receipt(config: &ProviderConfig, request: &ReceiptRequest<'_>) -> Re
 pub struct ReceiptReader(Option<Reader>);
 
 struct Reader {
-    rules: &'static Receipts,
+    descriptor: Arc<Descriptor>,
     lock: Lock,
+    /// What a handshake must name.
+    token: Option<Zeroizing<String>>,
 }
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reader").finish_non_exhaustive()
     }
-}
-
-enum Lock {
-    Signature(Key),
-    Path(Zeroizing<String>),
-    /// The secret is not configured.
-    Shut,
 }
 
 impl ReceiptReader {
@@ -137,96 +158,159 @@ impl ReceiptReader {
     /// # Errors
     /// [`ProviderError`] if the row uses no provider that there is, or its secret cannot be one.
     pub fn new(config: &ProviderConfig) -> Result<Self, ProviderError> {
-        let Some(rules) = &descriptor_of(config)?.receipts else { return Ok(Self(None)) };
-        let field = rules.auth.field();
-        let lock = match (&rules.auth, config.get(field)) {
-            (_, None) => Lock::Shut,
-            (ReceiptAuth::StandardWebhooks { .. }, Some(secret)) => {
-                Lock::Signature(secret.parse().map_err(|error: InvalidKey| ProviderError::BadField {
-                    provider: config.name.clone(),
-                    field: field.to_owned(),
-                    problem: error.to_string(),
-                })?)
-            }
-            (ReceiptAuth::PathSecret { .. }, Some(secret)) => Lock::Path(Zeroizing::new(secret.to_owned())),
+        let descriptor = descriptor_of(config)?;
+        let Some(rules) = &descriptor.receipts else { return Ok(Self(None)) };
+        let lock = Lock::new(&rules.auth, config)?;
+        let token = match &rules.handshake {
+            Some(Handshake::Meta { field }) => config.get(field).map(|token| Zeroizing::new(token.to_owned())),
+            Some(Handshake::EventGrid) | None => None,
         };
-        Ok(Self(Some(Reader { rules, lock })))
+        Ok(Self(Some(Reader { lock, token, descriptor: Arc::clone(&descriptor) })))
     }
 
-    /// Reads one report.
+    /// Reads one call: the reports that it holds, or none, where it is about something else.
     ///
     /// # Errors
     /// [`ReceiptRefused`] says why it is not believed or not understood.
-    pub fn read(&self, request: &ReceiptRequest<'_>) -> Result<Receipt, ReceiptRefused> {
-        let Some(Reader { rules, lock }) = &self.0 else { return Err(ReceiptRefused::NotExpected) };
+    pub fn read(&self, request: &ReceiptRequest<'_>) -> Result<Vec<Receipt>, ReceiptRefused> {
+        let Some(Reader { descriptor, lock, .. }) = &self.0 else { return Err(ReceiptRefused::NotExpected) };
+        let Some(rules) = &descriptor.receipts else { return Err(ReceiptRefused::NotExpected) };
         lock.open(request)?;
-        let content = content(rules.format, request.body).ok_or(ReceiptRefused::Unreadable)?;
-        let reference = first(&rules.id, &content).ok_or(ReceiptRefused::NoReference)?;
-        if !hush::is_id(&reference) {
-            return Err(ReceiptRefused::NoReference);
+        let content = content(rules.format, request).ok_or(ReceiptRefused::Unreadable)?;
+        let Some(each) = &rules.each else {
+            return if about_deliveries(rules, &content) { Ok(vec![one(rules, &content)?]) } else { Ok(Vec::new()) };
+        };
+        let whole = content.json.as_ref().ok_or(ReceiptRefused::Unreadable)?;
+        let mut receipts = Vec::new();
+        for item in each.all(whole) {
+            let item = Content { json: Some(item.clone()), ..Content::default() };
+            if about_deliveries(rules, &item) {
+                receipts.push(one(rules, &item)?);
+            }
         }
-        let status = first(&rules.status, &content).ok_or(ReceiptRefused::UnknownStatus)?;
-        let statuses = &rules.statuses;
-        let status = [
-            (&statuses.accepted, ReceiptStatus::Accepted),
-            (&statuses.delivered, ReceiptStatus::Delivered),
-            (&statuses.undelivered, ReceiptStatus::Undelivered),
-            (&statuses.failed, ReceiptStatus::Failed),
-        ]
-        .into_iter()
-        .find(|(words, _)| words.iter().any(|word| word.eq_ignore_ascii_case(&status)))
-        .map(|(_, status)| status)
-        .ok_or(ReceiptRefused::UnknownStatus)?;
-        let error = first(&rules.error, &content).and_then(|error| hush::receipt_error(&error));
-        Ok(Receipt { reference: reference.into_owned(), status, error })
+        Ok(receipts)
+    }
+
+    /// What the provider wants to hear for a report that was taken: the text of a 200. `None` if any success is enough.
+    #[must_use]
+    pub fn reply(&self) -> Option<&str> {
+        self.0.as_ref()?.descriptor.receipts.as_ref()?.reply.as_deref()
+    }
+
+    /// What is to be answered if the call only asks whether this address is ours; `None` if it is a report.
+    ///
+    /// # Errors
+    /// If it asks so, and does not prove who it is.
+    pub fn handshake(&self, request: &ReceiptRequest<'_>) -> Result<Option<String>, ReceiptRefused> {
+        let Some(Reader { descriptor, lock, token }) = &self.0 else { return Ok(None) };
+        let Some(Some(handshake)) = descriptor.receipts.as_ref().map(|rules| &rules.handshake) else { return Ok(None) };
+        match handshake {
+            Handshake::Meta { .. } => {
+                let form = content(ReceiptFormat::Form, request).and_then(|content| content.json);
+                let find = |name: &str| form.as_ref().and_then(|form| form.get(name)).and_then(Value::as_str);
+                if !request.by_get || find("hub.mode") != Some("subscribe") {
+                    return Ok(None);
+                }
+                let (token, given) = (token.as_ref().ok_or(ReceiptRefused::NoSecret)?, find("hub.verify_token"));
+                let same: bool = given.unwrap_or_default().as_bytes().ct_eq(token.as_bytes()).into();
+                if !same {
+                    return Err(ReceiptRefused::WrongSecret);
+                }
+                find("hub.challenge")
+                    .filter(|text| is_challenge(text))
+                    .map(|text| Some(text.to_owned()))
+                    .ok_or(ReceiptRefused::Unreadable)
+            }
+            Handshake::EventGrid => {
+                let json = content(ReceiptFormat::Json, request).and_then(|content| content.json);
+                let event = json.as_ref().and_then(|json| json.get(0));
+                let kind = event.and_then(|event| event.get("eventType")).and_then(Value::as_str);
+                if kind != Some("Microsoft.EventGrid.SubscriptionValidationEvent") {
+                    return Ok(None);
+                }
+                lock.open(request)?;
+                let code = event.and_then(|event| event.pointer("/data/validationCode")).and_then(Value::as_str);
+                let code = code.filter(|code| is_challenge(code)).ok_or(ReceiptRefused::Unreadable)?;
+                Ok(Some(serde_json::json!({"validationResponse": code}).to_string()))
+            }
+        }
     }
 }
 
-impl Lock {
-    fn open(&self, request: &ReceiptRequest<'_>) -> Result<(), ReceiptRefused> {
-        match self {
-            Self::Shut => Err(ReceiptRefused::NoSecret),
-            Self::Signature(key) => {
-                let header = |name| request.headers.get(name).and_then(|value| value.to_str().ok());
-                let id = header(standard_webhooks::ID);
-                let timestamp = header(standard_webhooks::TIMESTAMP);
-                let signature = header(standard_webhooks::SIGNATURE);
-                Ok(key.verify(id, timestamp, signature, request.body, request.now)?)
-            }
-            Self::Path(secret) => {
-                let given = request.path_secret.unwrap_or_default();
-                let same: bool = given.as_bytes().ct_eq(secret.as_bytes()).into();
-                if same { Ok(()) } else { Err(ReceiptRefused::WrongSecret) }
-            }
-        }
-    }
+/// What is given back must be no page.
+fn is_challenge(text: &str) -> bool {
+    (1..=256).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-fn content(format: ReceiptFormat, body: &[u8]) -> Option<Content<'static>> {
+fn about_deliveries(rules: &Receipts, content: &Content<'_>) -> bool {
+    rules.when.iter().all(|condition| condition.holds(content))
+}
+
+fn one(rules: &Receipts, content: &Content<'_>) -> Result<Receipt, ReceiptRefused> {
+    let reference = first(&rules.id, content).ok_or(ReceiptRefused::NoReference)?;
+    if !hush::is_id(&reference) {
+        return Err(ReceiptRefused::NoReference);
+    }
+    let status = first(&rules.status, content).ok_or(ReceiptRefused::UnknownStatus)?;
+    let statuses = &rules.statuses;
+    let status = [
+        (&statuses.accepted, ReceiptStatus::Accepted),
+        (&statuses.delivered, ReceiptStatus::Delivered),
+        (&statuses.undelivered, ReceiptStatus::Undelivered),
+        (&statuses.failed, ReceiptStatus::Failed),
+    ]
+    .into_iter()
+    .find(|(words, _)| words.iter().any(|word| word.eq_ignore_ascii_case(&status)))
+    .map(|(_, status)| status)
+    .ok_or(ReceiptRefused::UnknownStatus)?;
+    let error = first(&rules.error, content).and_then(|error| hush::receipt_error(&error));
+    Ok(Receipt { reference: reference.into_owned(), status, error })
+}
+
+fn content(format: ReceiptFormat, request: &ReceiptRequest<'_>) -> Option<Content<'static>> {
     let json = match format {
-        ReceiptFormat::Json => serde_json::from_slice(body).ok()?,
-        ReceiptFormat::Form => {
-            // The URL type knows forms; the host is never called.
-            let mut url = Url::parse("http://form.invalid/").ok()?;
-            url.set_query(Some(std::str::from_utf8(body).ok()?));
-            let fields = url.query_pairs().map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())));
-            Value::Object(fields.collect())
+        ReceiptFormat::Json => serde_json::from_slice(request.body).ok()?,
+        ReceiptFormat::Any if !request.by_get => {
+            serde_json::from_slice(request.body).ok().or_else(|| form(request.body))?
         }
+        ReceiptFormat::Form | ReceiptFormat::Any => form(request.body)?,
     };
-    Some(Content { json: Some(json), text: None })
+    Some(Content { json: Some(json), ..Content::default() })
+}
+
+fn form(body: &[u8]) -> Option<Value> {
+    Some(Value::Object(pairs(body)?.into_iter().map(|(name, value)| (name, Value::String(value))).collect()))
+}
+
+/// The names and values of a form, in its order.
+fn pairs(body: &[u8]) -> Option<Vec<(String, String)>> {
+    // The URL type knows forms; the host is never called.
+    let mut url = Url::parse("http://form.invalid/").ok()?;
+    url.set_query(Some(std::str::from_utf8(body).ok()?));
+    Some(url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
 
+    static NO_HEADERS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+
+    fn by_get(body: &[u8]) -> ReceiptRequest<'_> {
+        ReceiptRequest { headers: &NO_HEADERS, body, by_get: true, path_secret: None, now: 0 }
+    }
+
     #[test]
     fn a_form_is_read_like_an_object() {
-        let content = content(ReceiptFormat::Form, b"MessageSid=SM1&Status=sent+%26+%22gone%22&x").unwrap();
+        let request = by_get(b"MessageSid=SM1&Status=sent+%26+%22gone%22&x");
+        let content = content(ReceiptFormat::Form, &request).unwrap();
         let find =
             |path: &str| path.parse::<crate::path::Path>().unwrap().find(&content).map(|value| value.into_owned());
         assert_eq!(find("MessageSid").as_deref(), Some("SM1"));
@@ -235,21 +319,10 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_in_the_path_opens_only_if_it_is_the_one() {
-        let lock = Lock::Path(Zeroizing::new("a-secret".to_owned()));
-        let headers = HeaderMap::new();
-        let open = |path_secret| lock.open(&ReceiptRequest { headers: &headers, body: b"", path_secret, now: 0 });
-        assert_eq!(open(Some("a-secret")), Ok(()));
-        for wrong in [None, Some(""), Some("a-secre"), Some("a-secret "), Some("A-SECRET")] {
-            assert_eq!(open(wrong), Err(ReceiptRefused::WrongSecret), "{wrong:?}");
-        }
-    }
-
-    #[test]
     fn providers_without_receipts_refuse_them() {
-        let twilio = ProviderConfig::new("tw", "twilio");
-        let request = ReceiptRequest { headers: &HeaderMap::new(), body: b"{}", path_secret: None, now: 0 };
-        assert_eq!(read_receipt(&twilio, &request), Err(ReceiptRefused::NotExpected));
+        let mute = ProviderConfig::new("tz", "mshastra");
+        let request = by_get(b"");
+        assert_eq!(read_receipt(&mute, &request), Err(ReceiptRefused::NotExpected));
         let unsigned = ProviderConfig::new("gw", "webhook").with("url", "http://127.0.0.1/");
         assert_eq!(read_receipt(&unsigned, &request), Err(ReceiptRefused::NoSecret));
     }
@@ -257,8 +330,10 @@ mod tests {
     proptest! {
         #[test]
         fn reading_never_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            content(ReceiptFormat::Json, &body);
-            content(ReceiptFormat::Form, &body);
+            for format in [ReceiptFormat::Json, ReceiptFormat::Form, ReceiptFormat::Any] {
+                content(format, &by_get(&body));
+                content(format, &ReceiptRequest { by_get: false, ..by_get(&body) });
+            }
         }
     }
 }

@@ -7,8 +7,10 @@ use reqwest::{Method, Url};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::descriptor::{self, Auth, Http, Leaf, Node, Pairs};
-use crate::standard_webhooks::{self, InvalidKey, Key};
+use crate::descriptor::{self, Auth, Http, Leaf, Node, Pairs, Writing};
+use crate::oauth2::Grant;
+use crate::sign::{Aliyun, Aws, Azure, Hmac, Ovh, Signer, Signing, Tencent};
+use crate::standard_webhooks::InvalidKey;
 use crate::template::{Fields, Source, Template, TemplateError, Vars};
 
 /// Everything about a provider's requests that does not depend on the message, made once.
@@ -16,27 +18,69 @@ pub(crate) struct Plan {
     pub method: Method,
     address: Address,
     headers: HeaderMap,
-    message_headers: Vec<(HeaderName, Template, bool)>,
+    message_headers: Vec<(HeaderName, Text, bool)>,
     body: BodyPlan,
-    signer: Option<Key>,
+    signer: Option<Signer>,
+    /// What a bearer token is got for, where requests need one.
+    pub grant: Option<Grant>,
 }
 
 enum Address {
     Fixed(Url),
-    OfMessage { base: Url, path: Vec<Template>, query: Vec<(String, Template, bool)> },
+    OfMessage { base: Url, path: Vec<Template>, query: Vec<(String, Text, bool)> },
 }
 
 enum BodyPlan {
     None,
     /// Names are encoded already, with the `=` behind them.
-    Form(Vec<(String, Template, bool)>),
+    Form(Vec<(String, Text, bool)>),
     Json(JsonPlan),
+    Xml(Template),
+}
+
+/// A text in a form, a query or a header.
+enum Text {
+    Template(Template),
+    Json(Box<JsonPlan>),
+}
+
+impl Text {
+    fn new(value: &Writing, fields: &Fields<'_>) -> Result<Self, BadValue> {
+        Ok(match value {
+            Writing::Plain(source) => Self::Template(bind(source, fields)?),
+            Writing::Xml(source) => Self::Template(bind_xml(source, fields)?),
+            Writing::Json(node) => match JsonPlan::new(node, fields)? {
+                JsonPlan::Fixed(json) => Self::Template(Template::of(&json)),
+                plan => Self::Json(Box::new(plan)),
+            },
+        })
+    }
+
+    /// The text, if it is the same for every message.
+    fn fixed(&self) -> Option<&str> {
+        match self {
+            Self::Template(template) => template.fixed(),
+            Self::Json(_) => None,
+        }
+    }
+
+    fn render(&self, vars: &Vars<'_>, out: &mut String) -> Result<(), TemplateError> {
+        match self {
+            Self::Template(template) => template.render(vars, out),
+            Self::Json(plan) => {
+                let (mut text, mut json) = (Zeroizing::new(String::new()), Zeroizing::new(Vec::new()));
+                plan.write(vars, &mut text, &mut json)?;
+                out.push_str(std::str::from_utf8(&json).map_err(|_| TemplateError)?);
+                Ok(())
+            }
+        }
+    }
 }
 
 enum JsonPlan {
     /// JSON that is the same for every message.
     Fixed(Zeroizing<String>),
-    Text(Template),
+    Text(Text),
     Integer(Template),
     List(Vec<Self>),
     /// Keys are encoded already, with the `:` behind them; the flag says to leave the entry out where it is empty.
@@ -57,31 +101,39 @@ impl Plan {
     pub(crate) fn new(http: &Http, fields: &Fields<'_>, base_url: Option<&str>) -> Result<Self, BadValue> {
         let mut headers = HeaderMap::new();
         let mut message_headers = Vec::new();
-        let (body, content_type) = match (&http.form, &http.json) {
-            (Some(form), _) => (BodyPlan::Form(form_plan(form, fields)?), Some("application/x-www-form-urlencoded")),
-            (None, Some(json)) => (BodyPlan::Json(JsonPlan::new(json, fields)?), Some("application/json")),
-            (None, None) => (BodyPlan::None, None),
+        let (body, content_type) = match (&http.form, &http.json, &http.xml) {
+            (Some(form), ..) => (BodyPlan::Form(form_plan(form, fields)?), Some("application/x-www-form-urlencoded")),
+            (None, Some(json), _) => (BodyPlan::Json(JsonPlan::new(json, fields)?), Some("application/json")),
+            (None, None, Some(xml)) => (BodyPlan::Xml(bind_xml(xml, fields)?), Some("application/xml")),
+            (None, None, None) => (BodyPlan::None, None),
         };
         if let Some(content_type) = content_type {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
         for (name, leaf) in &http.headers.0 {
             let name = header_name(name)?;
-            let template = bind(&leaf.value, fields)?;
-            match template.fixed() {
+            let text = Text::new(&leaf.value, fields)?;
+            match text.fixed() {
                 Some("") if leaf.omit_empty => {}
-                Some(value) => drop(headers.insert(name, header_value(&leaf.value, value, true)?)),
-                None => message_headers.push((name, template, leaf.omit_empty)),
+                Some(value) => drop(headers.insert(name, header_value(&leaf.blame(), value, true)?)),
+                None => message_headers.push((name, text, leaf.omit_empty)),
             }
         }
-        let signer = authorize(&http.auth, fields, &mut headers)?;
-        let address = Address::new(http, fields, base_url)?;
+        let proof = Proof::new(&http.auth, fields)?;
+        let address = Address::new(http, fields, base_url, proof.query())?;
+        let (mut signer, mut grant) = (None, None);
+        match proof {
+            Proof::Header(name, value) => drop(headers.insert(name, value)),
+            Proof::Signer(made) => signer = Some(made),
+            Proof::Grant(made) => grant = Some(made),
+            Proof::None | Proof::Query(..) => {}
+        }
         let method = match http.method {
             descriptor::Method::Get => Method::GET,
             descriptor::Method::Post => Method::POST,
             descriptor::Method::Put => Method::PUT,
         };
-        Ok(Self { method, address, headers, message_headers, body, signer })
+        Ok(Self { method, address, headers, message_headers, body, signer, grant })
     }
 
     /// Whether requests need TLS.
@@ -105,30 +157,30 @@ impl Plan {
                 headers.insert(name, value);
             }
         }
-        if let Some(key) = &self.signer {
-            let signed = [
-                (standard_webhooks::ID, vars.id.clone()),
-                (standard_webhooks::TIMESTAMP, now.to_string()),
-                (standard_webhooks::SIGNATURE, key.sign(&vars.id, now, &body)),
-            ];
-            for (name, value) in signed {
-                headers.insert(HeaderName::from_static(name), HeaderValue::try_from(value).map_err(|_| TemplateError)?);
-            }
+        if let Some(signer) = &self.signer {
+            let (method, id) = (&self.method, vars.id.as_str());
+            signer.sign(Signing { method, url: &url, headers: &mut headers, body: &body, id, now })?;
         }
         Ok(Prepared { url, headers, body })
     }
 }
 
 impl Address {
-    fn new(http: &Http, fields: &Fields<'_>, base_url: Option<&str>) -> Result<Self, BadValue> {
+    fn new(
+        http: &Http,
+        fields: &Fields<'_>,
+        base_url: Option<&str>,
+        key: Option<(&str, &str)>,
+    ) -> Result<Self, BadValue> {
         let bound = bind(&http.base_url, fields)?;
         let blamed = || if base_url.is_some() { "base_url".to_owned() } else { blame(&http.base_url) };
         let base = base_url.or_else(|| bound.fixed()).unwrap_or_default();
         let base = address(base).map_err(|problem| (blamed(), problem))?;
         let path = http.path.iter().map(|segment| bind(segment, fields)).collect::<Result<Vec<_>, _>>()?;
-        let query = pairs(&http.query, fields)?;
-        let fixed = path.iter().chain(query.iter().map(|(_, template, _)| template)).all(|part| part.fixed().is_some());
-        if !fixed {
+        let mut query = pairs(&http.query, fields)?;
+        query.extend(key.map(|(name, value)| (name.to_owned(), Text::Template(Template::of(value)), false)));
+        let fixed = path.iter().all(|part| part.fixed().is_some());
+        if !fixed || query.iter().any(|(_, text, _)| text.fixed().is_none()) {
             return Ok(Self::OfMessage { base, path, query });
         }
         let path: Vec<_> = path.iter().filter_map(Template::fixed).collect();
@@ -146,14 +198,15 @@ impl Address {
             let (Self::Fixed(url) | Self::OfMessage { base: url, .. }) = self;
             return Ok(url.clone());
         };
-        let render = |template: &Template| {
+        let segment = |template: &Template| {
             let mut text = Zeroizing::new(String::new());
             template.render(vars, &mut text).map(|()| text)
         };
-        let path = path.iter().map(render).collect::<Result<Vec<_>, _>>()?;
+        let path = path.iter().map(segment).collect::<Result<Vec<_>, _>>()?;
         let mut shown = Vec::new();
-        for (name, template, omit_empty) in query {
-            let value = render(template)?;
+        for (name, text, omit_empty) in query {
+            let mut value = Zeroizing::new(String::new());
+            text.render(vars, &mut value)?;
             if !(value.is_empty() && *omit_empty) {
                 shown.push((name.as_str(), value));
             }
@@ -215,6 +268,10 @@ impl BodyPlan {
                 }
             }
             Self::Json(json) => json.write(vars, &mut text, &mut out)?,
+            Self::Xml(xml) => {
+                xml.render(vars, &mut text)?;
+                out.extend_from_slice(text.as_bytes());
+            }
         }
         Ok(std::mem::take(&mut *out))
     }
@@ -224,10 +281,10 @@ impl JsonPlan {
     fn new(node: &Node, fields: &Fields<'_>) -> Result<Self, BadValue> {
         Ok(match node {
             Node::Text(Leaf { value, .. }) => {
-                let template = bind(value, fields)?;
-                match template.fixed() {
-                    Some(text) => Self::fixed(text)?,
-                    None => Self::Text(template),
+                let text = Text::new(value, fields)?;
+                match text.fixed() {
+                    Some(fixed) => Self::fixed(fixed)?,
+                    None => Self::Text(text),
                 }
             }
             Node::Integer(source) => {
@@ -309,37 +366,108 @@ fn json(value: &(impl Serialize + ?Sized)) -> Result<String, BadValue> {
     serde_json::to_string(value).map_err(|_| ("fields".to_owned(), "cannot be written as JSON".to_owned()))
 }
 
-fn authorize(auth: &Auth, fields: &Fields<'_>, headers: &mut HeaderMap) -> Result<Option<Key>, BadValue> {
-    let text = |source: &Source| -> Result<Zeroizing<String>, BadValue> {
-        Ok(Zeroizing::new(bind(source, fields)?.fixed().unwrap_or_default().to_owned()))
-    };
-    match auth {
-        Auth::None => {}
-        Auth::Basic { user, password } => {
-            let (name, password) = (text(user)?, text(password)?);
-            if name.contains(':') {
-                return Err((blame(user), "must not hold a `:`, which Basic authentication cannot carry".to_owned()));
+/// What a request proves itself with.
+enum Proof {
+    None,
+    Header(HeaderName, HeaderValue),
+    Query(String, Zeroizing<String>),
+    Signer(Signer),
+    Grant(Grant),
+}
+
+impl Proof {
+    fn new(auth: &Auth, fields: &Fields<'_>) -> Result<Self, BadValue> {
+        let text = |source: &Source| -> Result<Zeroizing<String>, BadValue> {
+            Ok(Zeroizing::new(bind(source, fields)?.fixed().unwrap_or_default().to_owned()))
+        };
+        let plain = |source: &Source| text(source).map(|text| text.to_string());
+        let optional = |source: &Option<Source>| source.as_ref().map_or_else(|| Ok(Zeroizing::default()), text);
+        Ok(match auth {
+            Auth::None => Self::None,
+            Auth::Basic { user, password } => {
+                let (name, password) = (text(user)?, text(password)?);
+                if name.contains(':') {
+                    return Err((
+                        blame(user),
+                        "must not hold a `:`, which Basic authentication cannot carry".to_owned(),
+                    ));
+                }
+                Self::Header(AUTHORIZATION, header_value(&blame(user), &basic(&name, &password), true)?)
             }
-            let pair = Zeroizing::new(format!("{}:{}", *name, *password));
-            let value = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
-            headers.insert(AUTHORIZATION, header_value(user, &value, true)?);
-        }
-        Auth::Bearer { token } => {
-            let value = Zeroizing::new(format!("Bearer {}", *text(token)?));
-            headers.insert(AUTHORIZATION, header_value(token, &value, true)?);
-        }
-        Auth::Header { name, value } => {
-            headers.insert(header_name(name)?, header_value(value, &text(value)?, true)?);
-        }
-        Auth::StandardWebhooks { secret } => {
-            let key = text(secret)?;
-            if !key.is_empty() {
+            Auth::Bearer { token } => {
+                let value = Zeroizing::new(format!("Bearer {}", *text(token)?));
+                Self::Header(AUTHORIZATION, header_value(&blame(token), &value, true)?)
+            }
+            Auth::Header { name, value } => {
+                Self::Header(header_name(name)?, header_value(&blame(value), &text(value)?, true)?)
+            }
+            Auth::Query { name, value } => Self::Query(name.clone(), text(value)?),
+            Auth::Oauth2 { token_url, client_id, client_secret, scope } => {
+                let url = address(&text(token_url)?).map_err(|problem| (blame(token_url), problem))?;
+                let authorization = basic(&text(client_id)?, &text(client_secret)?);
+                let authorization = header_value(&blame(client_id), &authorization, true)?;
+                Self::Grant(Grant { url, authorization, scope: optional(scope)?.to_string() })
+            }
+            Auth::StandardWebhooks { secret } => {
+                let key = text(secret)?;
+                if key.is_empty() {
+                    return Ok(Self::None);
+                }
                 let key = key.parse().map_err(|error: InvalidKey| (blame(secret), error.to_string()))?;
-                return Ok(Some(key));
+                Self::Signer(Signer::StandardWebhooks(key))
             }
+            Auth::Hmac { secret, rule } => Self::Signer(Signer::Hmac(Hmac::new(rule, &text(secret)?))),
+            Auth::AwsSigv4 { access_key_id, secret_access_key, session_token, region, service } => {
+                Self::Signer(Signer::Aws(Aws {
+                    access_key_id: plain(access_key_id)?,
+                    secret_access_key: text(secret_access_key)?,
+                    session_token: optional(session_token)?,
+                    region: plain(region)?,
+                    service: service.clone(),
+                }))
+            }
+            Auth::AzureHmac { access_key } => {
+                let signer = Azure::new(&text(access_key)?).map_err(|problem| (blame(access_key), problem))?;
+                Self::Signer(Signer::Azure(signer))
+            }
+            Auth::TencentTc3 { secret_id, secret_key, service } => Self::Signer(Signer::Tencent(Tencent {
+                secret_id: plain(secret_id)?,
+                secret_key: text(secret_key)?,
+                service: service.clone(),
+            })),
+            Auth::AliyunAcs3 { access_key_id, access_key_secret } => Self::Signer(Signer::Aliyun(Aliyun {
+                access_key_id: plain(access_key_id)?,
+                access_key_secret: text(access_key_secret)?,
+            })),
+            Auth::Ovh { application_key, application_secret, consumer_key } => Self::Signer(Signer::Ovh(Ovh {
+                application_key: plain(application_key)?,
+                application_secret: text(application_secret)?,
+                consumer_key: text(consumer_key)?,
+            })),
+        })
+    }
+
+    fn query(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Query(name, value) => Some((name, value)),
+            _ => None,
         }
     }
-    Ok(None)
+}
+
+fn basic(user: &str, password: &str) -> Zeroizing<String> {
+    let pair = Zeroizing::new(format!("{user}:{password}"));
+    Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())))
+}
+
+impl Leaf {
+    /// The fields that it takes its text from, for whoever must change them.
+    fn blame(&self) -> String {
+        match &self.value {
+            Writing::Plain(source) | Writing::Xml(source) => blame(source),
+            Writing::Json(_) => "a field of a header".to_owned(),
+        }
+    }
 }
 
 /// The fields that a template takes its text from, for whoever must change them.
@@ -351,9 +479,9 @@ fn header_name(name: &str) -> Result<HeaderName, BadValue> {
     name.parse().map_err(|_| ("headers".to_owned(), format!("`{name}` is not a header's name")))
 }
 
-fn header_value(source: &Source, text: &str, sensitive: bool) -> Result<HeaderValue, BadValue> {
+fn header_value(blamed: &str, text: &str, sensitive: bool) -> Result<HeaderValue, BadValue> {
     let mut value = HeaderValue::from_str(text)
-        .map_err(|_| (blame(source), "holds a character that no HTTP header can carry".to_owned()))?;
+        .map_err(|_| (blamed.to_owned(), "holds a character that no HTTP header can carry".to_owned()))?;
     value.set_sensitive(sensitive);
     Ok(value)
 }
@@ -362,11 +490,15 @@ fn bind(source: &Source, fields: &Fields<'_>) -> Result<Template, BadValue> {
     source.bind(fields).map_err(|error| (blame(source), error.to_string()))
 }
 
-fn pairs(pairs: &Pairs, fields: &Fields<'_>) -> Result<Vec<(String, Template, bool)>, BadValue> {
-    pairs.0.iter().map(|(name, leaf)| Ok((name.clone(), bind(&leaf.value, fields)?, leaf.omit_empty))).collect()
+fn bind_xml(source: &Source, fields: &Fields<'_>) -> Result<Template, BadValue> {
+    source.bind_xml(fields).map_err(|error| (blame(source), error.to_string()))
 }
 
-fn form_plan(form: &Pairs, fields: &Fields<'_>) -> Result<Vec<(String, Template, bool)>, BadValue> {
+fn pairs(pairs: &Pairs, fields: &Fields<'_>) -> Result<Vec<(String, Text, bool)>, BadValue> {
+    pairs.0.iter().map(|(name, leaf)| Ok((name.clone(), Text::new(&leaf.value, fields)?, leaf.omit_empty))).collect()
+}
+
+fn form_plan(form: &Pairs, fields: &Fields<'_>) -> Result<Vec<(String, Text, bool)>, BadValue> {
     let mut plan = pairs(form, fields)?;
     for (name, ..) in &mut plan {
         let mut encoded = Vec::new();
@@ -435,7 +567,7 @@ mod tests {
             locale: "en".to_owned(),
             expires_at: Timestamp::from_millis(1_700_000_300_000),
         };
-        plan.prepare(&Vars::of(&message), 1_700_000_000).unwrap()
+        plan.prepare(&Vars::of(&message, 1_700_000_000), 1_700_000_000).unwrap()
     }
 
     #[test]

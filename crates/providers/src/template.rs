@@ -26,10 +26,12 @@ pub(crate) enum Variable {
     Code,
     Locale,
     ExpiresAt,
+    CodeSpoken,
+    SecondsLeft,
 }
 
 impl Variable {
-    pub(crate) const ALL: [(&'static str, Self); 10] = [
+    pub(crate) const ALL: [(&'static str, Self); 12] = [
         ("id", Self::Id),
         ("application", Self::Application),
         ("channel", Self::Channel),
@@ -40,6 +42,8 @@ impl Variable {
         ("code", Self::Code),
         ("locale", Self::Locale),
         ("expires_at", Self::ExpiresAt),
+        ("code_spoken", Self::CodeSpoken),
+        ("seconds_left", Self::SecondsLeft),
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -52,17 +56,36 @@ pub(crate) struct Vars<'a> {
     pub message: &'a Message,
     /// The delivery's id in letters: made once, used in the body, the signature and its header.
     pub id: String,
+    /// Seconds since the epoch.
+    now: i64,
 }
 
 impl<'a> Vars<'a> {
-    pub(crate) fn of(message: &'a Message) -> Self {
-        Self { message, id: message.id.to_string() }
+    pub(crate) fn of(message: &'a Message, now: i64) -> Self {
+        Self { message, id: message.id.to_string(), now }
+    }
+
+    /// How long the code still works, in seconds; 0 once it does not.
+    fn seconds_left(&self) -> i64 {
+        self.message.expires_at.as_secs().saturating_sub(self.now).max(0)
+    }
+
+    /// The digits apart, so that a voice reads them one by one: `4, 8, 2`.
+    fn push_spoken(&self, out: &mut String) {
+        for (nth, digit) in self.message.code.reveal().chars().enumerate() {
+            if nth > 0 {
+                out.push_str(", ");
+            }
+            out.push(digit);
+        }
     }
 
     fn push(&self, variable: Variable, out: &mut String) {
         match variable {
             Variable::TextIsAscii => out.push_str(if self.message.text.is_ascii() { "true" } else { "false" }),
             Variable::ExpiresAt => out.push_str(&self.message.expires_at.as_secs().to_string()),
+            Variable::SecondsLeft => out.push_str(&self.seconds_left().to_string()),
+            Variable::CodeSpoken => self.push_spoken(out),
             _ => out.push_str(self.get(variable).unwrap_or_default()),
         }
     }
@@ -81,7 +104,7 @@ impl<'a> Vars<'a> {
             Variable::Text => &self.message.text,
             Variable::Code => self.message.code.reveal(),
             Variable::Locale => &self.message.locale,
-            Variable::TextIsAscii | Variable::ExpiresAt => return None,
+            Variable::TextIsAscii | Variable::ExpiresAt | Variable::SecondsLeft | Variable::CodeSpoken => return None,
         })
     }
 
@@ -89,6 +112,12 @@ impl<'a> Vars<'a> {
         match variable {
             Variable::TextIsAscii => Value::from(self.message.text.is_ascii()),
             Variable::ExpiresAt => Value::from(self.message.expires_at.as_secs()),
+            Variable::SecondsLeft => Value::from(self.seconds_left()),
+            Variable::CodeSpoken => {
+                let mut spoken = Zeroizing::new(String::new());
+                self.push_spoken(&mut spoken);
+                Value::from(spoken.as_str())
+            }
             _ => Value::from(self.get(variable).unwrap_or_default()),
         }
     }
@@ -190,6 +219,31 @@ impl Source {
         self.names.is_empty().then(|| self.bind(&Fields::default()).ok()).flatten()?.fixed().map(str::to_owned)
     }
 
+    /// Whether it is text and names alone, without an expression.
+    pub(crate) const fn is_plain(&self) -> bool {
+        matches!(self.shape, Shape::Plain(_))
+    }
+
+    /// As [`Source::bind`], for text that is XML: values are escaped, what stands around them is not. Only plain templates can.
+    pub(crate) fn bind_xml(&self, fields: &Fields<'_>) -> Result<Template, TemplateError> {
+        let Shape::Plain(pieces) = &self.shape else { return Err(TemplateError) };
+        let mut parts = Vec::new();
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => push_text(&mut parts, text),
+                Piece::Name(name) => match Variable::named(name) {
+                    Some(variable) => parts.push(Part::Escaped(variable)),
+                    None => {
+                        let mut escaped = Zeroizing::new(String::new());
+                        escape_xml(fields.get(name), &mut escaped);
+                        push_text(&mut parts, &escaped);
+                    }
+                },
+            }
+        }
+        Ok(Template::Parts(parts))
+    }
+
     /// Puts the fields in. Names that are neither fields nor variables were refused when the descriptor was read.
     pub(crate) fn bind(&self, fields: &Fields<'_>) -> Result<Template, TemplateError> {
         match &self.shape {
@@ -226,6 +280,22 @@ impl Source {
     }
 }
 
+/// Text as XML holds it, in an element or an attribute. What no XML can hold is left out.
+fn escape_xml(text: &str, out: &mut String) {
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&apos;"),
+            '\t' | '\n' | '\r' => out.push(c),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {}
+            c => out.push(c),
+        }
+    }
+}
+
 fn push_text(parts: &mut Vec<Part>, text: &str) {
     if let Some(Part::Text(before)) = parts.last_mut() {
         before.push_str(text);
@@ -258,6 +328,8 @@ pub(crate) enum Template {
 pub(crate) enum Part {
     Text(Zeroizing<String>),
     Variable(Variable),
+    /// As XML holds it.
+    Escaped(Variable),
 }
 
 /// A template failed on this message. The engine's own words are not passed on: they may quote the message.
@@ -266,6 +338,13 @@ pub(crate) enum Part {
 pub(crate) struct TemplateError;
 
 impl Template {
+    /// This text, whatever is in it.
+    pub(crate) fn of(text: &str) -> Self {
+        let mut parts = Vec::new();
+        push_text(&mut parts, text);
+        Self::Parts(parts)
+    }
+
     /// The text, if it is the same for every message.
     pub(crate) fn fixed(&self) -> Option<&str> {
         match self {
@@ -286,6 +365,11 @@ impl Template {
                     match part {
                         Part::Text(text) => out.push_str(text),
                         Part::Variable(variable) => vars.push(*variable, out),
+                        Part::Escaped(variable) => {
+                            let mut text = Zeroizing::new(String::new());
+                            vars.push(*variable, &mut text);
+                            escape_xml(&text, out);
+                        }
                     }
                 }
                 Ok(())
@@ -345,7 +429,7 @@ mod tests {
     fn rendered(source: &str, text: &str) -> String {
         let message = message(text);
         let mut out = String::new();
-        bound(source).render(&Vars::of(&message), &mut out).unwrap();
+        bound(source).render(&Vars::of(&message, 1_700_000_000), &mut out).unwrap();
         out
     }
 
@@ -356,6 +440,23 @@ mod tests {
         assert_eq!(rendered("<{{ text }}> {{ code }}{{ locale }}", "a\n\"b\""), "<a\n\"b\"> 482913en");
         assert_eq!(rendered("{{ expires_at }} {{ channel }} {{ application }}", "x"), "1700000300 sms default");
         assert_eq!(rendered("{{ id }}", "x"), format!("dl_{}", "07".repeat(16)));
+    }
+
+    #[test]
+    fn a_code_is_spoken_digit_by_digit_and_a_life_counted_down() {
+        assert_eq!(rendered("{{ code_spoken }}. {{ seconds_left }}", "x"), "4, 8, 2, 9, 1, 3. 300");
+        assert_eq!(rendered("{{ code_spoken or text }} {{ seconds_left }}", "x"), "4, 8, 2, 9, 1, 3 300");
+    }
+
+    #[test]
+    fn values_in_xml_are_escaped_and_what_is_around_them_is_not() {
+        let source = Source::try_from("<Say by='{{ user }}'>{{ text }}</Say>".to_owned()).unwrap();
+        let template = source.bind_xml(&Fields([("user", "a'b")].into())).unwrap();
+        let (message, mut out) = (message("A&B <\"x\">\u{0} ]]>"), String::new());
+        template.render(&Vars::of(&message, 0), &mut out).unwrap();
+        assert_eq!(out, "<Say by='a&apos;b'>A&amp;B &lt;&quot;x&quot;&gt; ]]&gt;</Say>");
+        let expression = Source::try_from("{{ text or user }}".to_owned()).unwrap();
+        assert!(!expression.is_plain() && expression.bind_xml(&Fields::default()).is_err());
     }
 
     #[test]
@@ -396,7 +497,7 @@ mod tests {
         let message = message(&"x".repeat(1000));
         let mut out = String::new();
         let template = source.bind(&Fields::default()).unwrap();
-        assert_eq!(template.render(&Vars::of(&message), &mut out), Err(TemplateError));
+        assert_eq!(template.render(&Vars::of(&message, 1_700_000_000), &mut out), Err(TemplateError));
     }
 
     proptest! {
@@ -405,7 +506,7 @@ mod tests {
             if let Ok(source) = Source::try_from(source) {
                 let message = message(&text);
                 if let Ok(template) = source.bind(&Fields::default()) {
-                    let _ = template.render(&Vars::of(&message), &mut String::new());
+                    let _ = template.render(&Vars::of(&message, 1_700_000_000), &mut String::new());
                 }
             }
         }

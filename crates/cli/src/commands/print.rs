@@ -48,6 +48,9 @@ pub fn generate(directory: &Path) -> Outcome {
     let mut written = Vec::new();
     for (name, text) in generated::files() {
         let path = directory.join(name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+        }
         fs::write(&path, text).map_err(|error| failed(&path, error))?;
         written.push(path.display().to_string());
     }

@@ -1,19 +1,25 @@
 //! `provider`: who carries messages, what each needs, and one real message to try.
 
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+
 use countersign::core::outcome::{Failure, Outcome as Said};
 use countersign_server::config::{ProviderSettings, Settings, suggest};
-use countersign_server::setup::providers::{Descriptor, registry};
+use countersign_server::setup::providers::{Descriptor, proof, registry};
 use countersign_server::setup::trial::{NotTried, Tried, test_provider};
 use serde_json::{Value, json};
 
 use crate::args::Provider;
 use crate::context::Context;
-use crate::output::{Answer, Fault, Outcome};
+use crate::output::{Answer, Exit, Fault, Outcome};
 
 pub async fn run(context: &Context, command: Provider) -> Outcome {
     match command {
         Provider::List => Ok(list(&*context.settings()?)),
         Provider::Show { name } => show(context, &name),
+        Provider::New { name, folder } => new(context, &name, &folder),
+        Provider::Check { path } => check(&path),
         Provider::Test { name, to, channel } => {
             let settings = context.settings()?;
             let provider = configured(&settings, &name)?;
@@ -50,7 +56,7 @@ fn list(settings: &Settings) -> Answer {
         text.push_str(&format!("  {name:<16} uses {uses:<12} {}{implicit}\n", words(&provider.channels).join(", ")));
     }
     text.push_str("\nThere is (uses = \"…\"):\n");
-    for descriptor in registry::all() {
+    for descriptor in settings.descriptors.all() {
         text.push_str(&format!(
             "  {:<16} {}: {}\n",
             descriptor.name,
@@ -66,25 +72,79 @@ fn list(settings: &Settings) -> Answer {
             json!({"name": provider.config.name, "uses": provider.config.uses, "channels": words(&provider.channels)})
         })
         .collect();
-    let available: Vec<Value> = registry::all()
-        .iter()
+    let available: Vec<Value> = settings
+        .descriptors
+        .all()
         .map(|descriptor| json!({"name": descriptor.name, "title": descriptor.title, "channels": words(&descriptor.channels)}))
         .collect();
     Answer::new(text, json!({"configured": configured, "available": available}))
 }
 
-/// A provider of the registry, or what a configured one uses.
+/// A provider of the registry, or what a configured one uses. Those that come with Countersign are shown whatever state the
+/// configuration is in.
 fn show(context: &Context, name: &str) -> Outcome {
     if let Some(descriptor) = registry::find(name) {
         return Ok(shown(descriptor));
     }
     let settings = context.settings()?;
     let row = settings.providers.iter().find(|provider| provider.config.name == name);
-    if let Some(descriptor) = row.and_then(|row| registry::find(&row.config.uses)) {
+    let used = row.and_then(|row| row.config.described());
+    if let Some(descriptor) = used.or_else(|| settings.descriptors.find(name)) {
         return Ok(shown(descriptor));
     }
-    let names: Vec<_> = registry::all().iter().map(|descriptor| descriptor.name.as_str()).collect();
+    let names: Vec<_> = settings.descriptors.all().map(|descriptor| descriptor.name.as_str()).collect();
     Err(Fault::usage("unknown_provider", format!("there is no provider `{name}`{}", suggest::hint(name, &names))))
+}
+
+/// Writes a descriptor to begin with. What is there already is left alone.
+fn new(context: &Context, name: &str, folder: &Path) -> Outcome {
+    let file = folder.join(format!("{name}.toml"));
+    let fixtures = folder.join(format!("{name}{}", registry::FIXTURES));
+    let (text, cases) = proof::scaffold(name);
+    let bad = |problem: String| Fault::usage("invalid_name", problem);
+    Descriptor::parse(&file.display().to_string(), &text)
+        .map_err(|error| bad(format!("`{name}`: {}", error.problem)))?;
+    if registry::find(name).is_some() {
+        return Err(bad(format!("`{name}` comes with Countersign; call yours something else")));
+    }
+    fs::create_dir_all(folder).map_err(|error| bad(format!("{}: {error}", folder.display())))?;
+    for (path, text) in [(&file, text), (&fixtures, cases)] {
+        let made = OpenOptions::new().write(true).create_new(true).open(path);
+        made.and_then(|mut made| made.write_all(text.as_bytes()))
+            .map_err(|error| bad(format!("{}: {error}", path.display())))?;
+    }
+    let named = context.settings().is_ok_and(|settings| {
+        settings.delivery.descriptors.as_ref().is_some_and(|configured| Path::new(configured) == folder)
+    });
+    let mut said =
+        format!("{}\n{}\nchange both, then: countersign provider check {0}", file.display(), fixtures.display());
+    if !named {
+        said.push_str(&format!("\nin the configuration: [delivery] descriptors = {:?}", folder.display().to_string()));
+    }
+    Ok(Answer::new(said, json!({"descriptor": file.display().to_string(), "fixtures": fixtures.display().to_string()})))
+}
+
+fn check(path: &Path) -> Outcome {
+    let proofs =
+        proof::prove(path).map_err(|error| Fault::usage("unreadable", format!("{}: {error}", path.display())))?;
+    let mut text = Vec::new();
+    let mut files = Vec::new();
+    for proof in &proofs {
+        let file = proof.file.display().to_string();
+        let problems: Vec<_> = proof.problems.iter().map(ToString::to_string).collect();
+        if problems.is_empty() {
+            text.push(format!("OK: {file}, {} cases", proof.cases));
+        }
+        text.extend(problems.iter().cloned());
+        text.extend(proof.notes.iter().map(|note| format!("note: {file}: {note}")));
+        files.push(json!({"file": file, "cases": proof.cases, "problems": problems, "notes": proof.notes}));
+    }
+    if proofs.is_empty() {
+        return Err(Fault::usage("unreadable", format!("{} holds no descriptor (*.toml)", path.display())));
+    }
+    let ok = proofs.iter().all(|proof| proof.problems.is_empty());
+    let answer = Answer::new(text.join("\n"), json!({"ok": ok, "files": files}));
+    Ok(if ok { answer } else { answer.ending(Exit::Usage) })
 }
 
 fn shown(descriptor: &Descriptor) -> Answer {

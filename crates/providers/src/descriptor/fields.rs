@@ -34,6 +34,18 @@ impl Field {
             example: Some("http://127.0.0.1:9000".to_owned()),
         }
     }
+
+    /// Where a provider that is told so with each message sends its reports.
+    pub(super) fn receipts_url() -> Self {
+        Self {
+            name: super::validate::RECEIPTS_URL.to_owned(),
+            help: "the address that delivery reports are asked for at, without the secret; if not set, /v1/receipts/<name> under server.public_url, where that is set".to_owned(),
+            secret: false,
+            required: false,
+            default: None,
+            example: Some("https://otp.example.com/v1/receipts/gateway".to_owned()),
+        }
+    }
 }
 
 /// Which field names the sender that the person sees.

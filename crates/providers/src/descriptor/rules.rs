@@ -4,6 +4,7 @@ use countersign::core::outcome;
 use serde::{Deserialize, Deserializer};
 
 use crate::path::{Content, Path};
+use crate::sign::{HmacRule, Parts};
 
 /// When the provider took the message: the status is one of these, and every condition holds.
 #[derive(Debug, Deserialize)]
@@ -39,6 +40,21 @@ pub(crate) struct Failure {
     pub says: String,
 }
 
+impl Failure {
+    /// When it holds, for people.
+    pub(crate) fn shown(&self) -> String {
+        let statuses = self.status.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let mut parts: Vec<_> = (!statuses.is_empty()).then(|| format!("HTTP {statuses}")).into_iter().collect();
+        for condition in &self.when {
+            parts.push(match condition.present {
+                Some(present) => format!("{}{}", condition.places(), if present { "" } else { " is missing" }),
+                None => format!("{}: {}", condition.places(), condition.words().join(", ")),
+            });
+        }
+        parts.join(", and ")
+    }
+}
+
 /// The last row.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,6 +76,17 @@ pub(crate) enum Meaning {
 }
 
 impl Meaning {
+    /// As a descriptor writes it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::RetryElsewhere => "retry_elsewhere",
+            Self::RetryLater => "retry_later",
+            Self::GiveUp => "give_up",
+            Self::BlameNumber => "blame_number",
+            Self::Unknown => "unknown",
+        }
+    }
+
     pub(crate) const fn failure(self) -> Option<outcome::Failure> {
         Some(match self {
             Self::RetryElsewhere => outcome::Failure::RetryElsewhere,
@@ -68,6 +95,12 @@ impl Meaning {
             Self::BlameNumber => outcome::Failure::BlameNumber,
             Self::Unknown => return None,
         })
+    }
+}
+
+impl std::fmt::Display for StatusPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.from == self.to { write!(f, "{}", self.from) } else { write!(f, "{}xx", self.from / 100) }
     }
 }
 
@@ -120,6 +153,25 @@ impl Condition {
         [&self.equals, &self.starts_with, &self.ends_with, &self.contains].into_iter().flatten()
     }
 
+    /// Where it looks, for people.
+    fn places(&self) -> String {
+        self.field.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(" or ")
+    }
+
+    /// What it compares with, for people.
+    fn words(&self) -> Vec<String> {
+        let with = |words: &[String], before: &str, after: &str| -> Vec<String> {
+            words.iter().map(|word| format!("{before}{word}{after}")).collect()
+        };
+        [
+            with(&self.equals, "", ""),
+            with(&self.starts_with, "", "…"),
+            with(&self.ends_with, "…", ""),
+            with(&self.contains, "…", "…"),
+        ]
+        .concat()
+    }
+
     /// Whether the answer is as this says.
     pub(crate) fn holds(&self, content: &Content<'_>) -> bool {
         let mut values = self.field.iter().filter_map(|path| path.find(content));
@@ -148,29 +200,99 @@ fn lower_case<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>,
 pub(crate) struct Receipts {
     pub auth: ReceiptAuth,
     pub format: ReceiptFormat,
+    /// What makes a report one of deliveries: others that come to the same address are taken and change nothing.
+    #[serde(default)]
+    pub when: Vec<Condition>,
+    /// Where the reports stand, if one call holds several. The paths below then begin there.
+    pub each: Option<Path>,
     /// Where the message's id stands: the provider's, or the delivery's.
     pub id: Vec<Path>,
     pub status: Vec<Path>,
     #[serde(default)]
     pub error: Vec<Path>,
     pub statuses: Statuses,
+    /// How the provider makes sure that the address is ours, before it reports to it.
+    pub handshake: Option<Handshake>,
+    /// What the provider wants to hear for a report that was taken, where any success is not enough: the text of a 200.
+    pub reply: Option<String>,
+    /// What an operator does so that reports come.
+    pub setup: Option<String>,
 }
 
-/// Why a receipt is believed. The field is one of the provider's secrets; while it is not set, no receipt is.
+/// Why a receipt is believed: a closed list. The field is one of the provider's secrets; while it is not set, no receipt is.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum ReceiptAuth {
     /// The body is signed by the Standard Webhooks specification.
-    StandardWebhooks { field: String },
+    StandardWebhooks {
+        field: String,
+        /// What its headers begin with: `webhook`, or `svix`.
+        #[serde(default = "webhook")]
+        headers: String,
+    },
     /// The secret stands in the path that the provider was told to call.
     PathSecret { field: String },
+    /// An HMAC in a header.
+    Hmac { field: String, rule: HmacRule },
+    /// An Ed25519 signature in a header, in base64; the field is the public key, in base64.
+    Ed25519 { field: String, header: String, timestamp_header: String, over: Parts },
+    /// A JWT (HS256) in a header.
+    Jwt {
+        field: String,
+        header: String,
+        #[serde(default)]
+        prefix: String,
+        /// The claim that holds the SHA-256 of the body, in hexadecimal.
+        body_hash: Option<String>,
+    },
+    /// `X-Twilio-Signature`: HMAC-SHA1 over our address and the form.
+    Twilio { field: String },
+    /// The parameter `sig`: HMAC-SHA256 over the other parameters, in order.
+    Vonage { field: String },
+}
+
+fn webhook() -> String {
+    "webhook".to_owned()
 }
 
 impl ReceiptAuth {
     pub(crate) fn field(&self) -> &str {
         match self {
-            Self::StandardWebhooks { field } | Self::PathSecret { field } => field,
+            Self::StandardWebhooks { field, .. }
+            | Self::PathSecret { field }
+            | Self::Hmac { field, .. }
+            | Self::Ed25519 { field, .. }
+            | Self::Jwt { field, .. }
+            | Self::Twilio { field }
+            | Self::Vonage { field } => field,
         }
+    }
+
+    /// What it is called in documents.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::StandardWebhooks { .. } => "Standard Webhooks signature",
+            Self::PathSecret { .. } => "secret in the path",
+            Self::Hmac { .. } => "HMAC signature",
+            Self::Ed25519 { .. } => "Ed25519 signature",
+            Self::Jwt { .. } => "signed JWT",
+            Self::Twilio { .. } => "X-Twilio-Signature",
+            Self::Vonage { .. } => "signed parameters",
+        }
+    }
+
+    /// Whether what is signed holds the address that the provider was told to call.
+    pub(crate) const fn covers_address(&self) -> bool {
+        matches!(self, Self::Twilio { .. })
+    }
+
+    pub(crate) const fn is_in_path(&self) -> bool {
+        matches!(self, Self::PathSecret { .. })
+    }
+
+    /// Whether the field is a public key, which is no secret.
+    pub(crate) const fn is_public_key(&self) -> bool {
+        matches!(self, Self::Ed25519 { .. })
     }
 }
 
@@ -180,6 +302,18 @@ pub(crate) enum ReceiptFormat {
     Json,
     /// Fields of a form, in the body or in the query.
     Form,
+    /// JSON if it is, else a form.
+    Any,
+}
+
+/// What is asked of us, and answered, before reports come.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Handshake {
+    /// Meta: a GET with `hub.verify_token` is answered with its `hub.challenge`. The field is the token.
+    Meta { field: String },
+    /// Azure Event Grid: a first event with a `validationCode` is answered with it.
+    EventGrid,
 }
 
 /// The provider's words for what became of a message.

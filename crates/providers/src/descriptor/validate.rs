@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
-use super::rules::Condition;
-use super::shape::{Auth, Http, Leaf, Node};
+use super::rules::{Condition, Handshake, ReceiptAuth};
+use super::shape::{Auth, Http, Leaf, Node, Writing};
 use super::{Descriptor, Receipts};
 use crate::template::{Source, Variable, is_name};
 
 /// The field that every HTTP provider has.
 pub(super) const BASE_URL: &str = "base_url";
+
+/// The field that every HTTP provider with receipts has, if it is told where to send them.
+pub(crate) const RECEIPTS_URL: &str = "receipts_url";
 
 /// Keys of a `[[providers]]` row that are not the provider's.
 const TAKEN: [&str; 3] = ["name", "uses", "timeout"];
@@ -71,10 +74,32 @@ fn fields(descriptor: &Descriptor) -> Result<(), Problem> {
 }
 
 fn receipts(descriptor: &Descriptor, receipts: &Receipts) -> Result<(), Problem> {
+    let is_secret = |name: &str| descriptor.field(name).is_some_and(|field| field.secret);
     let field = receipts.auth.field();
-    ensure(descriptor.field(field).is_some_and(|field| field.secret), "receipts.auth.field", || {
-        format!("`{field}` is not one of the secret fields")
-    })?;
+    if receipts.auth.is_public_key() {
+        ensure(descriptor.field(field).is_some(), "receipts.auth.field", || format!("there is no field `{field}`"))?;
+    } else {
+        ensure(is_secret(field), "receipts.auth.field", || format!("`{field}` is not one of the secret fields"))?;
+    }
+    let header = |at: &str, name: &str| {
+        ensure(name.parse::<HeaderName>().is_ok(), at, || format!("`{name}` is not a header's name"))
+    };
+    match &receipts.auth {
+        ReceiptAuth::Hmac { rule, .. } => {
+            header("receipts.auth.rule.header", &rule.header)?;
+            dated("receipts.auth.rule", rule.over.dated(), rule.timestamp_header.as_deref())?;
+        }
+        ReceiptAuth::Ed25519 { header: name, timestamp_header, .. } => {
+            header("receipts.auth.header", name)?;
+            header("receipts.auth.timestamp_header", timestamp_header)?;
+        }
+        ReceiptAuth::Jwt { header: name, .. } => header("receipts.auth.header", name)?,
+        _ => {}
+    }
+    if let Some(Handshake::Meta { field }) = &receipts.handshake {
+        ensure(is_secret(field), "receipts.handshake.field", || format!("`{field}` is not one of the secret fields"))?;
+    }
+    conditions("receipts.when", &receipts.when)?;
     for (at, paths) in [("receipts.id", &receipts.id), ("receipts.status", &receipts.status)] {
         ensure(!paths.is_empty(), at, || "must name at least one place".to_owned())?;
     }
@@ -85,6 +110,13 @@ fn receipts(descriptor: &Descriptor, receipts: &Receipts) -> Result<(), Problem>
         ensure(seen.insert(word.to_lowercase()), "receipts.statuses", || format!("`{word}` cannot mean two things"))?;
     }
     ensure(!seen.is_empty(), "receipts.statuses", || "must name at least one word".to_owned())
+}
+
+/// A time that is signed must be sent, and one that is sent must be signed.
+fn dated(at: &str, signed: bool, header: Option<&str>) -> Result<(), Problem> {
+    let at = format!("{at}.timestamp_header");
+    ensure(signed == header.is_some(), &at, || "must be there if `over` has {timestamp}, and only then".to_owned())?;
+    ensure(header.is_none_or(|name| name.parse::<HeaderName>().is_ok()), &at, || "is not a header's name".to_owned())
 }
 
 struct Check<'a> {
@@ -103,17 +135,19 @@ impl Check<'_> {
             self.names("http.path", segment)?;
         }
         for (name, leaf) in &http.query.0 {
-            self.names(&format!("http.query.{name}"), &leaf.value)?;
+            self.writing(&format!("http.query.{name}"), &leaf.value)?;
         }
         for (name, leaf) in &http.headers.0 {
             self.header(&format!("http.headers.{name}"), name, leaf)?;
         }
-        ensure(http.form.is_none() || http.json.is_none(), "http.json", || {
-            "a body is a form or JSON, not both".to_owned()
+        let bodies = [http.form.is_some(), http.json.is_some(), http.xml.is_some()];
+        ensure(bodies.into_iter().filter(|there| *there).count() <= 1, "http", || {
+            "a body is a form, JSON or XML, and not two of them".to_owned()
         })?;
         for (name, leaf) in http.form.iter().flat_map(|form| &form.0) {
-            self.names(&format!("http.form.{name}"), &leaf.value)?;
+            self.writing(&format!("http.form.{name}"), &leaf.value)?;
         }
+        http.xml.as_ref().map_or(Ok(()), |xml| self.xml("http.xml", xml))?;
         http.json.as_ref().map_or(Ok(()), |json| self.node("http.json", json))?;
         self.auth(&http.auth)?;
         self.rules(http)
@@ -137,7 +171,8 @@ impl Check<'_> {
 
     fn node(&self, at: &str, node: &Node) -> Result<(), Problem> {
         match node {
-            Node::Text(Leaf { value, .. }) | Node::Integer(value) => self.names(at, value),
+            Node::Text(Leaf { value, .. }) => self.writing(at, value),
+            Node::Integer(value) => self.names(at, value),
             Node::Bool(_) | Node::Number(_) => Ok(()),
             Node::List(items) => items.iter().enumerate().try_for_each(|(nth, item)| {
                 // Leaving an item out of a list would move the ones behind it.
@@ -150,20 +185,34 @@ impl Check<'_> {
         }
     }
 
+    fn writing(&self, at: &str, value: &Writing) -> Result<(), Problem> {
+        match value {
+            Writing::Plain(source) => self.names(at, source),
+            Writing::Xml(source) => self.xml(at, source),
+            Writing::Json(node) => self.node(at, node),
+        }
+    }
+
+    fn xml(&self, at: &str, source: &Source) -> Result<(), Problem> {
+        ensure(source.is_plain(), at, || "XML takes names alone, `{{ text }}`, and no expressions".to_owned())?;
+        self.names(at, source)
+    }
+
     fn auth(&self, auth: &Auth) -> Result<(), Problem> {
         match auth {
-            Auth::None => Ok(()),
-            Auth::Basic { user, password } => {
-                self.fixed("http.auth.user", user)?;
-                self.fixed("http.auth.password", password)
-            }
-            Auth::Bearer { token } => self.fixed("http.auth.token", token),
-            Auth::Header { name, value } => {
+            Auth::Header { name, .. } => {
                 ensure(name.parse::<HeaderName>().is_ok(), "http.auth.name", || "is not a header's name".to_owned())?;
-                self.fixed("http.auth.value", value)
             }
-            Auth::StandardWebhooks { secret } => self.fixed("http.auth.secret", secret),
+            Auth::Query { name, .. } => ensure(!name.is_empty(), "http.auth.name", || "must not be empty".to_owned())?,
+            Auth::Hmac { rule, .. } => {
+                ensure(rule.header.parse::<HeaderName>().is_ok(), "http.auth.rule.header", || {
+                    "is not a header's name".to_owned()
+                })?;
+                dated("http.auth.rule", rule.over.dated(), rule.timestamp_header.as_deref())?;
+            }
+            _ => {}
         }
+        auth.sources().into_iter().try_for_each(|(key, source)| self.fixed(&format!("http.auth.{key}"), source))
     }
 
     fn header(&self, at: &str, name: &str, leaf: &Leaf) -> Result<(), Problem> {
@@ -171,10 +220,14 @@ impl Check<'_> {
         ensure(!matches!(name.as_str(), "content-length" | "host" | "transfer-encoding" | "connection"), at, || {
             "this header is the transport's".to_owned()
         })?;
-        if let Some(value) = leaf.value.literal() {
+        let literal = match &leaf.value {
+            Writing::Plain(source) => source.literal(),
+            Writing::Xml(_) | Writing::Json(_) => None,
+        };
+        if let Some(value) = literal {
             ensure(HeaderValue::from_str(&value).is_ok(), at, || "is not a header's value".to_owned())?;
         }
-        self.names(at, &leaf.value)
+        self.writing(at, &leaf.value)
     }
 
     /// Every name in the template is a field or a variable.

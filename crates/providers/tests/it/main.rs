@@ -3,7 +3,6 @@
 
 mod bodies;
 mod faults;
-mod fixture;
 mod fixtures;
 mod gateway;
 mod layers;

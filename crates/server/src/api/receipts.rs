@@ -2,11 +2,12 @@
 
 use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use countersign::core::verification::DeliveryStatus;
-use countersign_providers::{ReceiptRefused, ReceiptRequest, ReceiptStatus};
+use countersign_providers::{ReceiptRefused, ReceiptRequest};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -22,8 +23,8 @@ pub(crate) fn router() -> OpenApiRouter<Shared> {
 
 /// Report a delivery
 ///
-/// Authenticated by the provider's own rule: Standard Webhooks headers for `webhook`, or a secret behind the provider's name in the
-/// path. Late, repeated and out-of-order reports are harmless, and one about a message that is not known is taken as well.
+/// Authenticated by the provider's own rule: Standard Webhooks headers for `webhook`, the gateway's own signature where it has one
+/// that covers the report, else a secret behind the provider's name in the path. One call may hold several reports. Late, repeated and out-of-order reports are harmless, and one about a message that is not known is taken as well.
 #[utoipa::path(
     post, path = "/v1/receipts/{provider}", tag = "receipts", operation_id = "reportDelivery",
     params(
@@ -62,20 +63,30 @@ async fn head() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-fn answer(taken: Result<(), Problem>) -> Response {
+fn answer(taken: Result<Option<String>, Problem>) -> Response {
     match taken {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Ok(None) => StatusCode::NO_CONTENT.into_response(),
+        // The gateway asked whether this address is ours: the text proves it, and is no page.
+        Ok(Some(text)) => {
+            ([(CONTENT_TYPE, if text.starts_with('{') { "application/json" } else { "text/plain" })], text)
+                .into_response()
+        }
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn take(door: &Door, provider: &str, path_secret: Option<&str>, request: Request) -> Result<(), Problem> {
+async fn take(
+    door: &Door,
+    provider: &str,
+    path_secret: Option<&str>,
+    request: Request,
+) -> Result<Option<String>, Problem> {
     let reader = door
         .receipts
         .get(provider)
         .ok_or_else(|| Problem::new(Kind::NotFound, "no provider of this name reports here"))?;
     if request.method() == Method::HEAD {
-        return Ok(());
+        return Ok(None);
     }
     let (parts, body) = request.into_parts();
     let body = match parts.method {
@@ -83,18 +94,18 @@ async fn take(door: &Door, provider: &str, path_secret: Option<&str>, request: R
         _ => body::read(&parts.headers, body, &door.settings.bounds).await?,
     };
     let now = door.verifier.now().as_secs();
-    let report = ReceiptRequest { headers: &parts.headers, body: &body, path_secret, now };
-    let receipt = reader.read(&report).map_err(|refused| refuse(provider, refused))?;
-    let status = match receipt.status {
-        ReceiptStatus::Accepted => DeliveryStatus::Accepted,
-        ReceiptStatus::Delivered => DeliveryStatus::Delivered,
-        ReceiptStatus::Undelivered => DeliveryStatus::Undelivered,
-        ReceiptStatus::Failed => DeliveryStatus::Failed,
-    };
-    let known = door.verifier.receipt(provider, &receipt.reference, status, receipt.error).await;
-    let known = known.map_err(|broken| Problem::from_broken(&broken))?;
-    tracing::debug!(provider, status = status.as_str(), known, "a receipt");
-    Ok(())
+    let by_get = parts.method == Method::GET;
+    let report = ReceiptRequest { headers: &parts.headers, body: &body, by_get, path_secret, now };
+    if let Some(text) = reader.handshake(&report).map_err(|refused| refuse(provider, refused))? {
+        return Ok(Some(text));
+    }
+    for receipt in reader.read(&report).map_err(|refused| refuse(provider, refused))? {
+        let status = DeliveryStatus::from(receipt.status);
+        let known = door.verifier.receipt(provider, &receipt.reference, status, receipt.error).await;
+        let known = known.map_err(|broken| Problem::from_broken(&broken))?;
+        tracing::debug!(provider, status = status.as_str(), known, "a receipt");
+    }
+    Ok(reader.reply().map(str::to_owned))
 }
 
 fn refuse(provider: &str, refused: ReceiptRefused) -> Problem {

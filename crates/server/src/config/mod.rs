@@ -23,8 +23,8 @@ use countersign::core::limit::LimitRule;
 use countersign::core::message::Templates;
 use countersign::core::policy::{Application, TestDestination};
 use countersign::core::route::Route;
-use countersign_providers::ProviderConfig;
 use countersign_providers::layers::ProviderBounds;
+use countersign_providers::{ProviderConfig, Registry};
 use zeroize::Zeroizing;
 
 use crate::settings::{Bounds, HttpSettings, SimpleSettings, TwilioSettings};
@@ -94,6 +94,8 @@ pub struct Settings {
     pub cleanup: sections::CleanupKeys,
     /// `[[applications]]`.
     pub applications: Vec<ApplicationSettings>,
+    /// What `uses` may name: the providers that come with Countersign, and those of `delivery.descriptors`.
+    pub descriptors: Registry,
     /// `[[providers]]`; never empty.
     pub providers: Vec<ProviderSettings>,
     /// Whether no provider is configured, so that the only one is the inbox.

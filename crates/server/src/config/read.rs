@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use countersign::core::channel::Channel;
 use countersign::core::destination::Destination;
@@ -11,7 +12,7 @@ use countersign::core::policy::Countries;
 use countersign::core::route::Route;
 use countersign_providers::config::{FieldValue, ProviderConfig, ProviderError};
 use countersign_providers::layers::ProviderBounds;
-use countersign_providers::{Inbox, registry};
+use countersign_providers::{Inbox, Registry};
 use zeroize::Zeroizing;
 
 use super::document::DEFAULT_LIMITS;
@@ -57,13 +58,16 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
     let delivery = one(&root, "delivery", Delivery::SECTION.names(), Delivery::read);
     let texts = one(&root, "texts", Texts::SECTION.names(), Texts::read);
     let limits = limits(&root, report).unwrap_or_else(default_limits);
+    let descriptors = descriptors(&root, &delivery);
+    // The default, left as it stands in the default file, means the same as none.
+    let public_url_is_set = server.public_url != Server::default().public_url;
+    let public_url = public_url_is_set.then_some(server.public_url.0.as_str());
     let (implicit_provider, providers) = match root.rows("providers").filter(|rows| !rows.is_empty()) {
-        Some(rows) => (false, self::providers(&rows, &delivery)),
+        Some(rows) => (false, self::providers(&rows, &delivery, &descriptors, public_url)),
         None => (true, vec![ProviderSettings::inbox(&delivery)]),
     };
     let settings = Settings {
-        // The default, left as it stands in the default file, means the same as none.
-        public_url_is_set: server.public_url != Server::default().public_url,
+        public_url_is_set,
         server,
         simple: one(&server_table, "simple", Simple::SECTION.names(), Simple::read),
         twilio: one(&server_table, "twilio", Twilio::SECTION.names(), Twilio::read),
@@ -80,6 +84,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         policy,
         limits,
         delivery,
+        descriptors,
         providers,
         implicit_provider,
     };
@@ -183,7 +188,22 @@ fn workflow(table: &Table<'_>, policy: &Policy) {
     }
 }
 
-fn providers(rows: &[Table<'_>], delivery: &Delivery) -> Vec<ProviderSettings> {
+/// What `uses` may name. Every descriptor that is broken is reported, with its own file and line.
+fn descriptors(root: &Table<'_>, delivery: &Delivery) -> Registry {
+    let Some(folder) = &delivery.descriptors else { return Registry::default() };
+    let (registry, problems) = Registry::load(Path::new(folder));
+    for problem in problems {
+        root.table("delivery").problem("descriptors", problem.to_string());
+    }
+    registry
+}
+
+fn providers(
+    rows: &[Table<'_>],
+    delivery: &Delivery,
+    descriptors: &Registry,
+    public_url: Option<&str>,
+) -> Vec<ProviderSettings> {
     let mut providers: Vec<ProviderSettings> = Vec::new();
     for row in rows {
         let keys = Provider::read(row, &Provider::default());
@@ -200,12 +220,20 @@ fn providers(rows: &[Table<'_>], delivery: &Delivery) -> Vec<ProviderSettings> {
             row.problem("name", format!("two providers are called `{name}`; give each its own name"));
         }
         let mut config = ProviderConfig::new(name, uses).within(delivery.timeout);
+        config.descriptor = descriptors.find(&config.uses).cloned();
         fill(row, &mut config);
+        if let Some(public_url) = public_url
+            && config.descriptor.as_ref().is_some_and(|descriptor| descriptor.takes_receipts_url())
+            && !config.fields.contains_key("receipts_url")
+        {
+            let address = format!("{}/v1/receipts/{}", public_url.trim_end_matches('/'), config.name);
+            config.fields.insert("receipts_url".to_owned(), address.into());
+        }
         let channels = match countersign_providers::build(&config) {
             Ok(sender) => sender.channels().to_vec(),
             Err(error) => {
-                blame(row, &config, &error);
-                registry::find(&config.uses).map(|descriptor| descriptor.channels.clone()).unwrap_or_default()
+                blame(row, &config, descriptors, &error);
+                config.descriptor.as_ref().map(|descriptor| descriptor.channels.clone()).unwrap_or_default()
             }
         };
         let bounds = ProviderBounds {
@@ -213,7 +241,7 @@ fn providers(rows: &[Table<'_>], delivery: &Delivery) -> Vec<ProviderSettings> {
             max_per_second: keys.max_per_second,
             ..delivery.bounds()
         };
-        let sender = registry::find(&config.uses).and_then(|descriptor| descriptor.sender.as_ref());
+        let sender = config.descriptor.as_ref().and_then(|descriptor| descriptor.sender.as_ref());
         let place = row.place(sender.map_or("name", |sender| sender.field.as_str()));
         providers.push(ProviderSettings { config, channels, bounds, place });
     }
@@ -222,8 +250,8 @@ fn providers(rows: &[Table<'_>], delivery: &Delivery) -> Vec<ProviderSettings> {
 
 /// The fields that the descriptor names, from the row and from the files that `…_file` names.
 fn fill(row: &Table<'_>, config: &mut ProviderConfig) {
-    let descriptor = registry::find(&config.uses);
-    let is_field = |name: &str| descriptor.is_some_and(|descriptor| descriptor.field(name).is_some());
+    let descriptor = config.descriptor.clone();
+    let is_field = |name: &str| descriptor.as_ref().is_some_and(|descriptor| descriptor.field(name).is_some());
     config.senders = senders::by_country(row);
     let common = |name: &str| name == "senders" || Provider::SECTION.names().contains(&name);
     for (name, node) in row.entries().filter(|(name, _)| !common(name)) {
@@ -268,12 +296,12 @@ fn secret_file(path: &str) -> Result<FieldValue, String> {
 }
 
 /// Says what is wrong with a provider at the line where it stands.
-fn blame(row: &Table<'_>, config: &ProviderConfig, error: &ProviderError) {
-    let descriptor = registry::find(&config.uses);
+fn blame(row: &Table<'_>, config: &ProviderConfig, descriptors: &Registry, error: &ProviderError) {
+    let descriptor = config.descriptor.as_ref();
     let at = |field: &str| if row.node(field).is_some() { field.to_owned() } else { format!("{field}_file") };
     match error {
         ProviderError::UnknownProvider { uses, .. } => {
-            let names: Vec<_> = registry::all().iter().map(|descriptor| descriptor.name.as_str()).collect();
+            let names: Vec<_> = descriptors.all().map(|descriptor| descriptor.name.as_str()).collect();
             row.problem("uses", format!("there is no provider `{uses}`{}", suggest::hint(uses, &names)));
         }
         ProviderError::UnknownField { uses, field, .. } => {

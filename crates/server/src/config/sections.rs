@@ -144,6 +144,9 @@ section! {
         breaker_after: u32 = 50, from 0 to 1000;
         /// How long its first rest is. Then one message tries it; if that fails, it rests twice as long, up to six times this.
         breaker_pause: Duration = "5s", from "1s" to "1h";
+        /// A folder of gateway descriptors of your own (`*.toml`): each is then named by `uses` like one that comes with Countersign.
+        /// `countersign provider new` writes one.
+        descriptors: Option<String> = "", like "gateways";
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use countersign::core::channel::Channel;
 use countersign::core::destination::Country;
 use countersign::core::policy::Countries;
+use countersign::core::route::Route;
 use countersign_providers::config::FieldValue;
 use countersign_providers::registry;
 use countersign_providers::sender_ids::{self, NameRule};
@@ -50,7 +51,7 @@ impl Settings {
     pub(super) fn advice_on_senders(&self) -> Vec<Problem> {
         let mut advice = Vec::new();
         for provider in &self.providers {
-            let field = registry::find(&provider.config.uses).and_then(|descriptor| descriptor.sender.as_ref());
+            let field = provider.config.described().and_then(|descriptor| descriptor.sender.as_ref());
             let Some(field) = field.map(|sender| sender.field.as_str()) else { continue };
             for country in self.countries_of(provider) {
                 let Some((_, rule, source)) = sender_ids::rule(country) else { continue };
@@ -80,7 +81,8 @@ impl Settings {
     fn countries_of(&self, provider: &ProviderSettings) -> Vec<Country> {
         let name = &provider.config.name;
         let names = |route: &&Route| route.candidates.iter().any(|candidate| candidate.provider == *name);
-        let routes = self.routes.iter().map(|row| &row.route).filter(|route| route.channel == Channel::Sms).filter(names);
+        let routes =
+            self.routes.iter().map(|row| &row.route).filter(|route| route.channel == Channel::Sms).filter(names);
         let mut countries: Vec<Country> = routes
             .flat_map(|route| match (&route.countries, &self.policy.allowed_countries) {
                 (Countries::Only(named), allowed) => {

@@ -10,7 +10,7 @@ use countersign::core::id::ApplicationName;
 use countersign::store::{Store, StoreError};
 use countersign::{Broken, Clock, MemoryStore, NewKey, Observer, SystemClock, Verifier};
 use countersign_providers::layers::bounded;
-use countersign_providers::{Inbox, ProviderError, ReceiptReader, Surroundings, build_with, registry};
+use countersign_providers::{Inbox, ProviderError, ReceiptReader, Surroundings, build_with};
 use countersign_store::sqlite::{Options, SqliteStore};
 use tokio::task::JoinHandle;
 
@@ -106,9 +106,8 @@ pub async fn open(settings: Arc<Settings>, observer: Option<Arc<dyn Observer>>) 
 /// # Errors
 /// If a provider's secret cannot be one.
 pub fn receipt_readers(settings: &Settings) -> Result<Vec<(String, ReceiptReader)>, ProviderError> {
-    let reports = |provider: &&ProviderSettings| {
-        registry::find(&provider.config.uses).is_some_and(|descriptor| descriptor.has_receipts())
-    };
+    let reports =
+        |provider: &&ProviderSettings| provider.config.described().is_some_and(|descriptor| descriptor.has_receipts());
     let reader =
         |provider: &ProviderSettings| Ok((provider.config.name.clone(), ReceiptReader::new(&provider.config)?));
     settings.providers.iter().filter(reports).map(reader).collect()
