@@ -21,10 +21,14 @@ pub const DEFAULT_TEMPLATE: &str = "default";
 pub const DEFAULT_LOCALE: &str = "en";
 
 const BUILT_IN: &str = "Your {{ application }} code{% if amount %} to pay {{ amount }} to {{ payee }}{% endif %} is {{ code }}. It expires in {% if seconds < 60 %}{{ seconds }} {{ 'second' if seconds == 1 else 'seconds' }}{% else %}{{ minutes }} {{ 'minute' if minutes == 1 else 'minutes' }}{% endif %}.";
+/// The line above an email in English; other languages have theirs in the configuration.
+const BUILT_IN_SUBJECT: &str = "Your {{ application }} code";
 /// What a template may name.
 const NAMES: [&str; 8] = ["application", "code", "minutes", "seconds", "purpose", "amount", "payee", "custom"];
 /// Longer than eight concatenated SMS: nobody means that.
 const MAX_TEMPLATE: usize = 2000;
+/// Longer than any line above an email that is read.
+const MAX_SUBJECT: usize = 200;
 /// Steps that a template may take: thousands of times what a sentence needs, and the end of any loop that was not meant.
 const FUEL: u64 = 10_000;
 
@@ -48,6 +52,9 @@ pub enum InvalidTemplate {
     /// It is longer than any message.
     #[error("longer than {MAX_TEMPLATE} characters")]
     TooLong,
+    /// The line above an email is none.
+    #[error("must be one line of 1 to {MAX_SUBJECT} characters")]
+    Subject,
 }
 
 impl Templates {
@@ -83,6 +90,32 @@ impl Templates {
         }
         self.environment.add_template_owned(key, text.to_owned()).map_err(syntax)?;
         self.names.insert(name.to_owned());
+        Ok(())
+    }
+
+    /// Adds or replaces the line above emails. It need not hold the code, and must be one line.
+    ///
+    /// # Errors
+    /// [`InvalidTemplate`] if it cannot be rendered, is empty, longer than a line or more than one.
+    pub fn insert_subject(&mut self, name: &str, locale: &str, text: &str) -> Result<(), InvalidTemplate> {
+        let key = subject_key(name, locale);
+        let syntax = |error: minijinja::Error| InvalidTemplate::Syntax(explain(&error));
+        let mut trial = empty_environment();
+        trial.add_template_owned(key.clone(), text.to_owned()).map_err(syntax)?;
+        let template = trial.get_template(&key).map_err(syntax)?;
+        if let Some(unknown) = template.undeclared_variables(false).into_iter().find(|name| !NAMES.contains(&&**name)) {
+            return Err(InvalidTemplate::Syntax(format!("there is no name `{unknown}`")));
+        }
+        for (code, minutes, seconds) in [("987654", 5, 300), ("01234567", 1, 30)] {
+            let (amount, payee, custom) = ("", "", Value::from_object(Custom::default()));
+            let sample =
+                context! { application => "App", code, minutes, seconds, purpose => "login", amount, payee, custom };
+            let line = template.render(sample).map_err(syntax)?;
+            if line.trim().is_empty() || line.chars().count() > MAX_SUBJECT || line.contains(char::is_control) {
+                return Err(InvalidTemplate::Subject);
+            }
+        }
+        self.environment.add_template_owned(key, text.to_owned()).map_err(syntax)?;
         Ok(())
     }
 
@@ -123,12 +156,23 @@ impl Templates {
     }
 }
 
+/// The line above an email, as [`Templates::find`] looks for a text: by name, then by language.
+fn subject(templates: &Templates, name: &str, locale: &str, values: &Value) -> Zeroizing<String> {
+    let language = locale.split('-').next().unwrap_or(locale);
+    let names = [name, DEFAULT_TEMPLATE].into_iter();
+    let mut keys = names.flat_map(|name| [locale, language, DEFAULT_LOCALE].map(|locale| subject_key(name, locale)));
+    let found = keys.find_map(|key| templates.environment.get_template(&key).ok());
+    let rendered = found.and_then(|template| template.render(values).ok()).map(Zeroizing::new).unwrap_or_default();
+    Zeroizing::new(on_one_line(&rendered).into_owned())
+}
+
 impl Default for Templates {
     /// One English sentence.
     fn default() -> Self {
         let mut templates = Self { environment: empty_environment(), names: BTreeSet::new() };
         // The built-in text is tested to be valid.
         let _ = templates.insert(DEFAULT_TEMPLATE, DEFAULT_LOCALE, Channel::Sms, BUILT_IN);
+        let _ = templates.insert_subject(DEFAULT_TEMPLATE, DEFAULT_LOCALE, BUILT_IN_SUBJECT);
         templates
     }
 }
@@ -150,6 +194,10 @@ fn empty_environment() -> Environment<'static> {
 /// Locales are matched whatever their case: `pt-br` is `pt-BR`.
 fn key(name: &str, locale: &str, channel: Channel) -> String {
     format!("{name}/{}/{channel}", locale.to_ascii_lowercase())
+}
+
+fn subject_key(name: &str, locale: &str) -> String {
+    format!("{name}/{}/subject", locale.to_ascii_lowercase())
 }
 
 fn explain(error: &minijinja::Error) -> String {
@@ -199,33 +247,39 @@ pub fn write(
 ) -> Result<Message, Unwritable> {
     let code = keys.code(&verification.code, verification.binding(), verification.code_length)?;
     let name = verification.template.as_deref().unwrap_or(DEFAULT_TEMPLATE);
-    let locale = verification.locale.as_deref().unwrap_or(DEFAULT_LOCALE);
+    let asked = verification.locale.as_deref().unwrap_or(DEFAULT_LOCALE);
     let (template, locale) = application
         .templates
-        .find(name, locale, delivery.channel)
+        .find(name, asked, delivery.channel)
         .ok_or_else(|| Unwritable::Template(format!("there is no template `{name}`")))?;
     // What is left of the life when the message was decided on, rounded down, but for the seconds that sending again at once takes:
     // 4:58 is 5 minutes, 4:30 is 4.
     let left = verification.expires_at.since(delivery.queued_at);
-    let name = verification.wording.name.as_deref().unwrap_or(&application.display_name);
+    let display_name = verification.wording.name.as_deref().unwrap_or(&application.display_name);
+    let display_name = on_one_line(display_name).into_owned();
     let (amount, payee) = verification.payment.as_ref().map_or(("", ""), |paid| (&paid.amount, &paid.payee));
-    let body = template
-        .render(context! {
-            application => on_one_line(name),
-            code => code.reveal(),
-            minutes => ((left.as_secs() + 5) / 60).max(1),
-            seconds => left.as_secs(),
-            purpose => verification.purpose.as_str(),
-            amount => on_one_line(amount),
-            payee => on_one_line(payee),
-            custom => Value::from_object(Custom(verification.wording.values.clone())),
-        })
-        .map_err(|error| Unwritable::Template(explain(&error)))?;
+    let values = context! {
+        application => display_name.as_str(),
+        code => code.reveal(),
+        minutes => ((left.as_secs() + 5) / 60).max(1),
+        seconds => left.as_secs(),
+        purpose => verification.purpose.as_str(),
+        amount => on_one_line(amount),
+        payee => on_one_line(payee),
+        custom => Value::from_object(Custom(verification.wording.values.clone())),
+    };
+    let body = template.render(&values).map_err(|error| Unwritable::Template(explain(&error)))?;
+    let subject = match delivery.channel {
+        Channel::Email => subject(&application.templates, name, asked, &values),
+        _ => Zeroizing::default(),
+    };
     Ok(Message {
         id: delivery.id,
         application: application.name.clone(),
+        display_name,
         channel: delivery.channel,
         to: verification.to.clone(),
+        subject,
         text: with_last_lines(Zeroizing::new(body), application, &verification.wording, delivery.channel, &code),
         code,
         locale,

@@ -17,10 +17,14 @@ pub struct Message {
     pub id: DeliveryId,
     /// The application's name.
     pub application: ApplicationName,
+    /// What the application calls itself, on one line.
+    pub display_name: String,
     /// How it travels.
     pub channel: Channel,
     /// To whom.
     pub to: Destination,
+    /// The line above an email; empty on every other channel. A template may put the code into it.
+    pub subject: Zeroizing<String>,
     /// The whole text, code included.
     pub text: Zeroizing<String>,
     /// The code alone, for channels that build their own text (voice, WhatsApp templates).

@@ -18,6 +18,7 @@ mod expiry;
 mod house;
 mod idempotency;
 mod inbox_page;
+mod mail;
 mod production;
 mod providers;
 mod readme;

@@ -133,8 +133,10 @@ fn message(at: &str, said: &Said) -> Message {
     Message {
         id: said.id.parse().unwrap_or_else(|_| bad("id")),
         application: said.application.parse().unwrap_or_else(|_| bad("application")),
+        display_name: said.application.clone(),
         channel: said.channel.parse().unwrap_or_else(|_| bad("channel")),
         to: Destination::parse(&said.to, None).unwrap_or_else(|_| bad("to")),
+        subject: Default::default(),
         text: said.text.clone().into(),
         code: said.code.parse().unwrap_or_else(|_| bad("code")),
         locale: said.locale.clone(),

@@ -7,6 +7,9 @@ mod fixture;
 mod fixtures;
 mod gateway;
 mod leaks;
+#[cfg(feature = "smtp")]
+mod mail;
+mod peer;
 mod phones;
 mod receipts;
 mod tls;
@@ -37,8 +40,10 @@ fn message(text: &str) -> Message {
     Message {
         id: DeliveryId::from_bytes([7; 16]),
         application: ApplicationName::default(),
+        display_name: "Example".to_owned(),
         channel: Channel::Sms,
         to: Destination::parse("+255694230173", None).unwrap(),
+        subject: Default::default(),
         text: text.to_owned().into(),
         code: "482913".parse().unwrap(),
         locale: "en".to_owned(),

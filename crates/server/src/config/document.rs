@@ -25,7 +25,7 @@ pub(crate) const DEFAULT_LIMITS: [LimitRule; 4] = [
     LimitRule { per: Per::Client, of: Of::Checks, quota: 60, window: Duration::from_secs(60 * 60) },
 ];
 
-const TEMPLATES_ABOUT: &str = " The texts: [templates.<name>.<language>] and a text for each channel; `default` is the template of requests that name none,\n sms the text of channels that have none. The names in it are application, code, minutes, seconds and purpose.\n";
+const TEMPLATES_ABOUT: &str = " The texts: [templates.<name>.<language>] and a text for each channel; `default` is the template of requests that name none,\n sms the text of channels that have none; `subject` is the line above emails, and need not hold the code. The names in it are application, code, minutes, seconds and purpose.\n";
 const TEMPLATE_EXAMPLE: &str = "\"Your {{ application }} code is {{ code }}. It expires in {{ minutes }} {{ 'minute' if minutes == 1 else 'minutes' }}.\"";
 
 /// The whole default file. It parses to the defaults.
@@ -209,7 +209,12 @@ fn of_templates() -> Explanation {
         default: Some(TEMPLATE_EXAMPLE.to_owned()),
         example: None,
         variable: Some(variable("templates.default.en.sms")),
-        keys: Channel::ALL.iter().map(|channel| format!("templates.<name>.<language>.{channel}")).collect(),
+        keys: Channel::ALL
+            .iter()
+            .map(|channel| channel.as_str())
+            .chain(["subject"])
+            .map(|key| format!("templates.<name>.<language>.{key}"))
+            .collect(),
     }
 }
 

@@ -128,8 +128,8 @@ pub struct TemplateText {
     pub name: String,
     /// The language.
     pub locale: String,
-    /// The channel.
-    pub channel: Channel,
+    /// The channel; `None` for the line above emails.
+    pub channel: Option<Channel>,
     /// The text.
     pub text: String,
 }
@@ -285,7 +285,10 @@ impl Settings {
         let mut templates = Templates::default();
         for text in &self.templates {
             // Each was tried when it was read.
-            let _ = templates.insert(&text.name, &text.locale, text.channel, &text.text);
+            let _ = match text.channel {
+                Some(channel) => templates.insert(&text.name, &text.locale, channel, &text.text),
+                None => templates.insert_subject(&text.name, &text.locale, &text.text),
+            };
         }
         templates
     }

@@ -313,10 +313,13 @@ fn words(channels: &[Channel]) -> String {
     channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// `[templates.<name>.<locale>]`, each channel a text.
+/// The key of the line above emails, beside the channels.
+const SUBJECT: &str = "subject";
+
+/// `[templates.<name>.<locale>]`, each channel a text, and the line above emails.
 fn templates(root: &Table<'_>) -> Vec<TemplateText> {
     let section = root.table("templates");
-    let channels: Vec<_> = Channel::ALL.iter().map(|channel| channel.as_str()).collect();
+    let channels: Vec<_> = Channel::ALL.iter().map(|channel| channel.as_str()).chain([SUBJECT]).collect();
     let mut texts = Vec::new();
     for (name, _) in section.entries() {
         if name.is_empty() || name.len() > 64 {
@@ -336,17 +339,22 @@ fn templates(root: &Table<'_>) -> Vec<TemplateText> {
                 continue;
             }
             let table = template.table(locale);
-            for (channel, node) in table.entries() {
-                let Ok(channel) = channel.parse::<Channel>() else {
-                    table.problem(channel, format!("there is no such channel{}", suggest::hint(channel, &channels)));
+            for (key, node) in table.entries() {
+                let channel = key.parse::<Channel>().ok();
+                if channel.is_none() && key != SUBJECT {
+                    table.problem(key, format!("there is no such channel{}", suggest::hint(key, &channels)));
                     continue;
-                };
+                }
                 let (Data::Text(text) | Data::Raw(text)) = &node.data else {
-                    table.problem(channel.as_str(), "must be a text in quotation marks");
+                    table.problem(key, "must be a text in quotation marks");
                     continue;
                 };
-                if let Err(error) = Templates::default().insert(name, locale, channel, text) {
-                    table.problem(channel.as_str(), error.to_string());
+                let tried = match channel {
+                    Some(channel) => Templates::default().insert(name, locale, channel, text),
+                    None => Templates::default().insert_subject(name, locale, text),
+                };
+                if let Err(error) = tried {
+                    table.problem(key, error.to_string());
                     continue;
                 }
                 texts.push(TemplateText {
