@@ -16,6 +16,8 @@ use crate::http::HttpSender;
 use crate::inbox::Inbox;
 use crate::registry;
 use crate::request::{BadValue, Plan};
+#[cfg(feature = "smpp")]
+use crate::smpp::Smpp;
 #[cfg(feature = "smtp")]
 use crate::smtp::Smtp;
 use crate::template::Fields;
@@ -67,6 +69,8 @@ pub fn build_with(config: &ProviderConfig, around: &Surroundings) -> Result<Arc<
     match descriptor.name.as_str() {
         Console::NAME => Ok(Arc::new(Console::stderr(&config.name))),
         Inbox::NAME => Ok(Arc::new(around.inbox.sender(&config.name))),
+        #[cfg(feature = "smpp")]
+        Smpp::NAME => Ok(Arc::new(Smpp::new(config, Arc::clone(&around.now))?)),
         #[cfg(feature = "smtp")]
         Smtp::NAME => Ok(Arc::new(Smtp::new(config, Arc::clone(&around.now))?)),
         _ => Err(unknown(config)),

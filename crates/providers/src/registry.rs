@@ -17,6 +17,7 @@ static DESCRIPTORS: LazyLock<Vec<Descriptor>> = LazyLock::new(|| {
 /// Protocols that are code can be left out of a build.
 fn is_built_in(file: &str) -> bool {
     match file {
+        "descriptors/smpp.toml" => cfg!(feature = "smpp"),
         "descriptors/smtp.toml" => cfg!(feature = "smtp"),
         _ => true,
     }

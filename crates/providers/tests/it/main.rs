@@ -11,7 +11,11 @@ mod leaks;
 mod mail;
 mod peer;
 mod phones;
+#[cfg(feature = "smpp")]
+mod proxy;
 mod receipts;
+#[cfg(feature = "smpp")]
+mod smsc;
 mod tls;
 
 use std::sync::Arc;

@@ -17,7 +17,6 @@ pub fn python(what: &str) -> Option<String> {
     interpreter("COUNTERSIGN_PEERS_PYTHON", what)
 }
 
-#[allow(dead_code, reason = "the tests of SMPP use it")]
 /// The Node that finds the packages of `tests/peers/package.json`.
 pub fn node(what: &str) -> Option<String> {
     interpreter("COUNTERSIGN_PEERS_NODE", what)
