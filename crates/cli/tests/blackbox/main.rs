@@ -28,6 +28,7 @@ mod secrecy;
 mod sending;
 mod service;
 mod single_use;
+mod smpp;
 mod strangers;
 mod values;
 mod walk_native;
