@@ -660,3 +660,35 @@ fn a_message_hands_out_its_code_for_channels_that_build_their_own_text() {
     let spoken: Code = message.code;
     assert_eq!(spoken.reveal(), house.code(id));
 }
+
+// The line above an email.
+
+fn subject_of(house: &mut House, to: &str, locale: Option<&str>) -> String {
+    let id = house.ask(to).with(|begin| begin.locale = locale.map(str::to_owned)).send().unwrap().verification.id;
+    let message = message::write(&house.application, &house.keys, house.row(id), &house.last_delivery(id)).unwrap();
+    let subject = message.subject.to_string();
+    house.cancel(id).unwrap();
+    subject
+}
+
+#[test]
+fn an_email_has_a_line_above_it_in_its_language_and_a_text_message_none() {
+    let mut house = house_with(|application| {
+        application.display_name = "Du\nka\u{202e}".to_owned();
+        application.templates.insert_subject("default", "sw", "Msimbo wa {{ application }}").unwrap();
+    });
+    assert_eq!(subject_of(&mut house, TO, None), "");
+    assert_eq!(subject_of(&mut house, "asha@example.com", None), "Your Du ka code");
+    assert_eq!(subject_of(&mut house, "asha@example.com", Some("sw-TZ")), "Msimbo wa Du ka");
+    assert_eq!(subject_of(&mut house, "asha@example.com", Some("fr")), "Your Du ka code");
+}
+
+#[test]
+fn a_subject_is_one_line_with_known_names() {
+    let mut templates = Templates::default();
+    assert_eq!(templates.insert_subject("default", "en", "{{ code }} is your code"), Ok(()));
+    for bad in ["", "  ", "two\nlines", &"x".repeat(201)] {
+        assert_eq!(templates.insert_subject("default", "en", bad), Err(InvalidTemplate::Subject), "{bad:?}");
+    }
+    assert!(matches!(templates.insert_subject("default", "en", "{{ nmae }}"), Err(InvalidTemplate::Syntax(_))));
+}

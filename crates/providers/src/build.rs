@@ -18,6 +18,10 @@ use crate::inbox::Inbox;
 use crate::registry;
 use crate::request::{BadValue, Plan};
 use crate::sender_ids::ByCountry;
+#[cfg(feature = "smpp")]
+use crate::smpp::Smpp;
+#[cfg(feature = "smtp")]
+use crate::smtp::Smtp;
 use crate::template::Fields;
 
 /// Tells the time.
@@ -102,6 +106,10 @@ fn build_one(config: &ProviderConfig, around: &Surroundings) -> Result<Arc<dyn S
     match descriptor.name.as_str() {
         Console::NAME => Ok(Arc::new(Console::stderr(&config.name))),
         Inbox::NAME => Ok(Arc::new(around.inbox.sender(&config.name))),
+        #[cfg(feature = "smpp")]
+        Smpp::NAME => Ok(Arc::new(Smpp::new(config, Arc::clone(&around.now))?)),
+        #[cfg(feature = "smtp")]
+        Smtp::NAME => Ok(Arc::new(Smtp::new(config, Arc::clone(&around.now))?)),
         _ => Err(unknown(config)),
     }
 }

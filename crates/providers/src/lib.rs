@@ -2,8 +2,8 @@
 //!
 //! A gateway is data: a descriptor (`descriptors/<provider>.toml`) says what it is called, which credentials it needs, what the
 //! request looks like, what counts as acceptance and what each failure means for the next step; fixtures beside it hold the
-//! request and the answer of every case that matters. One HTTP sender reads them all. `inbox` and `console`, which reach nobody's
-//! phone, are code.
+//! request and the answer of every case that matters. One HTTP sender reads them all. Email over SMTP
+//! and SMS over SMPP are code; so are `inbox` and `console`, which reach nobody's phone.
 //!
 //! What is here hands over one message, once: it does not retry, queue, fail over or keep anything. That is decided by
 //! [`countersign::core`] from the [`Outcome`](countersign::core::outcome::Outcome) that a sender returns.
@@ -42,6 +42,10 @@ mod path;
 mod request;
 mod retry_after;
 mod sign;
+#[cfg(feature = "smpp")]
+mod smpp;
+#[cfg(feature = "smtp")]
+mod smtp;
 mod template;
 mod xml;
 

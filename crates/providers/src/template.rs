@@ -410,12 +410,12 @@ mod tests {
         Message {
             id: DeliveryId::from_bytes([7; 16]),
             application: ApplicationName::default(),
+            display_name: "Example".to_owned(),
             channel: Channel::Sms,
             to: Destination::parse("+255694230173", None).unwrap(),
+            subject: Default::default(),
             text: text.to_owned().into(),
             code: "482913".parse().unwrap(),
-            subject: zeroize::Zeroizing::default(),
-            display_name: "Example".to_owned(),
             locale: "en".to_owned(),
             expires_at: Timestamp::from_millis(1_700_000_300_500),
         }

@@ -29,6 +29,9 @@ pub struct Metrics {
     checks: Family<CheckLabels, Counter>,
     deliveries: Family<DeliveryLabels, Counter>,
     delivery_seconds: Timed<CarrierLabels>,
+    sessions: Family<ProviderLabels, Gauge>,
+    outstanding: Family<ProviderLabels, Gauge>,
+    throttled: Family<ProviderLabels, Counter>,
     trouble: Family<TroubleLabels, Counter>,
     cleaned: Counter<u64, AtomicU64>,
     requests: Family<RequestLabels, Counter>,
@@ -71,6 +74,11 @@ struct CarrierLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProviderLabels {
+    provider: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TroubleLabels {
     doing: &'static str,
 }
@@ -104,6 +112,9 @@ impl Default for Metrics {
             checks: Family::default(),
             deliveries: Family::default(),
             delivery_seconds: Family::new_with_constructor(histogram),
+            sessions: Family::default(),
+            outstanding: Family::default(),
+            throttled: Family::default(),
             trouble: Family::default(),
             cleaned: Counter::default(),
             requests: Family::default(),
@@ -132,6 +143,14 @@ impl Metrics {
         registry.register("deliveries", "Messages handed to a provider, by what it said", self.deliveries.clone());
         let (name, help) = ("delivery_duration", "How long providers took to answer");
         registry.register_with_unit(name, help, Unit::Seconds, self.delivery_seconds.clone());
+        registry.register("provider_sessions", "Sessions that are bound (SMPP)", self.sessions.clone());
+        let help = "Messages handed over in sessions and not answered (SMPP)";
+        registry.register("provider_outstanding", help, self.outstanding.clone());
+        registry.register(
+            "provider_throttled",
+            "Times that a provider asked to be sent less (SMPP)",
+            self.throttled.clone(),
+        );
         registry.register("trouble", "Background work that failed and is tried again", self.trouble.clone());
         registry.register("verifications_cleaned", "Verifications deleted after their time", self.cleaned.clone());
         registry.register("http_requests", "Requests answered, by route and status", self.requests.clone());
@@ -210,6 +229,15 @@ impl Observer for Metrics {
                 self.deliveries.get_or_create(&DeliveryLabels { provider: provider.clone(), channel, outcome }).inc();
                 self.delivery_seconds.get_or_create(&CarrierLabels { provider, channel }).observe(took.as_secs_f64());
             }
+            Observation::Sessions { provider, bound, outstanding } => {
+                let labels = ProviderLabels { provider: provider.to_owned() };
+                let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
+                self.sessions.get_or_create(&labels).set(gauge(bound));
+                self.outstanding.get_or_create(&labels).set(gauge(outstanding));
+            }
+            Observation::Throttled { provider } => {
+                self.throttled.get_or_create(&ProviderLabels { provider: provider.to_owned() }).inc();
+            }
             Observation::Trouble { doing } => {
                 self.trouble.get_or_create(&TroubleLabels { doing }).inc();
             }
@@ -236,6 +264,8 @@ mod tests {
         metrics.observe(Observation::Checked { application: "app", result: CheckResult::Approved });
         let took = Duration::from_millis(30);
         metrics.observe(Observation::Carried { provider: "p", channel: Channel::Sms, outcome: "accepted", took });
+        metrics.observe(Observation::Sessions { provider: "p", bound: 2, outstanding: 5 });
+        metrics.observe(Observation::Throttled { provider: "p" });
         metrics.observe(Observation::Trouble { doing: "outbox" });
         metrics.observe(Observation::Cleaned { verifications: 7 });
         metrics.request_done("POST", "/v1/verifications", 201, took);
@@ -248,6 +278,9 @@ mod tests {
             r#"countersign_checks_total{application="app",result="approved"} 1"#,
             r#"countersign_deliveries_total{provider="p",channel="sms",outcome="accepted"} 1"#,
             r#"countersign_delivery_duration_seconds_bucket{le="0.05",provider="p",channel="sms"} 1"#,
+            r#"countersign_provider_sessions{provider="p"} 2"#,
+            r#"countersign_provider_outstanding{provider="p"} 5"#,
+            r#"countersign_provider_throttled_total{provider="p"} 1"#,
             r#"countersign_trouble_total{doing="outbox"} 1"#,
             "countersign_verifications_cleaned_total 7",
             r#"countersign_http_requests_total{method="POST",route="/v1/verifications",status="201"} 1"#,

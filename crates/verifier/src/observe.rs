@@ -43,6 +43,20 @@ pub enum Observation<'a> {
         /// How long it took to answer.
         took: Duration,
     },
+    /// A provider's sessions changed, or what is on its way over them.
+    Sessions {
+        /// Which.
+        provider: &'a str,
+        /// Sessions that are bound.
+        bound: usize,
+        /// Messages that were handed over and not answered.
+        outstanding: usize,
+    },
+    /// A provider asked to be sent less.
+    Throttled {
+        /// Which.
+        provider: &'a str,
+    },
     /// Something in the background broke; it will be tried again.
     Trouble {
         /// What was being done.

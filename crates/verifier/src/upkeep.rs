@@ -61,6 +61,9 @@ impl Verifier {
     #[must_use]
     pub fn start_upkeep(&self, cleanup: Cleanup) -> Upkeep {
         let (stop, stopped) = watch::channel(false);
+        for sender in self.inner.senders.values() {
+            sender.start();
+        }
         let verifier = self.clone();
         Upkeep { stop, task: tokio::spawn(async move { verifier.keep_up(cleanup, stopped).await }) }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use countersign_core::channel::Channel;
@@ -15,7 +15,7 @@ use countersign_core::refusal::Refusal;
 use countersign_core::route::{Candidate, Route};
 use countersign_core::send::{Approve, Cancel};
 use countersign_core::time::Timestamp;
-use countersign_core::verification::{Delivery, Verification};
+use countersign_core::verification::{Delivery, DeliveryStatus, Verification};
 use tokio::sync::Semaphore;
 
 use crate::access::{Access, Account, KeyCache};
@@ -23,7 +23,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::memory_store::MemoryStore;
 use crate::observe::{Nobody, Observation, Observer};
 use crate::records::RecordCache;
-use crate::sender::Sender;
+use crate::sender::{BoxFuture, Desk, Sender};
 use crate::store::{self, ListFilter, Page, Store, StoreError};
 
 /// Sends codes and checks what comes back. Cheap to clone; all clones are one.
@@ -235,7 +235,11 @@ impl Builder {
             account_cache: KeyCache::default(),
             record_cache: RecordCache::default(),
         };
-        Ok(Verifier { inner: Arc::new(inner) })
+        let verifier = Verifier { inner: Arc::new(inner) };
+        for sender in verifier.inner.senders.values() {
+            sender.attach(Arc::new(AtVerifier(Arc::downgrade(&verifier.inner))));
+        }
+        Ok(verifier)
     }
 }
 
@@ -356,6 +360,9 @@ impl Verifier {
         self.inner.closing.store(true, Ordering::Release);
         let carried = self.inner.carriers.acquire_many(self.inner.most_carriers);
         let _ = tokio::time::timeout(patience, carried).await;
+        for sender in self.inner.senders.values() {
+            sender.close().await;
+        }
         Ok(self.inner.store.close().await?)
     }
 
@@ -367,6 +374,30 @@ impl Verifier {
         let application = application.as_str();
         self.inner.observer.observe(Observation::Refused { application, refusal: refusal.kind() });
         Failure::Refused(refusal)
+    }
+}
+
+/// Where senders hand in what they learn. They are held by the verifier, so they do not hold it.
+struct AtVerifier(Weak<Inner>);
+
+impl Desk for AtVerifier {
+    fn receipt<'a>(
+        &'a self,
+        provider: &'a str,
+        reference: &'a str,
+        status: DeliveryStatus,
+        error: Option<String>,
+    ) -> BoxFuture<'a, Result<bool, Broken>> {
+        Box::pin(async move {
+            let inner = self.0.upgrade().ok_or(Broken::ShuttingDown)?;
+            Verifier { inner }.receipt(provider, reference, status, error).await
+        })
+    }
+
+    fn observe(&self, observation: Observation<'_>) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.observer.observe(observation);
+        }
     }
 }
 

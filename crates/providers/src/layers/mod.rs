@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use countersign::core::channel::Channel;
 use countersign::core::outcome::{Failure, Message, Outcome};
-use countersign::sender::{BoxFuture, Sender};
+use countersign::sender::{BoxFuture, Desk, Sender};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -73,6 +73,18 @@ impl Sender for Bounded {
 
     fn channels(&self) -> &[Channel] {
         self.inner.channels()
+    }
+
+    fn attach(&self, desk: Arc<dyn Desk>) {
+        self.inner.attach(desk);
+    }
+
+    fn start(&self) {
+        self.inner.start();
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close()
     }
 
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Outcome> {

@@ -7,8 +7,15 @@ mod fixtures;
 mod gateway;
 mod layers;
 mod leaks;
+#[cfg(feature = "smtp")]
+mod mail;
+mod peer;
 mod phones;
+#[cfg(feature = "smpp")]
+mod proxy;
 mod receipts;
+#[cfg(feature = "smpp")]
+mod smsc;
 mod tls;
 
 use std::sync::Arc;
@@ -37,12 +44,12 @@ fn message(text: &str) -> Message {
     Message {
         id: DeliveryId::from_bytes([7; 16]),
         application: ApplicationName::default(),
+        display_name: "Example".to_owned(),
         channel: Channel::Sms,
         to: Destination::parse("+255694230173", None).unwrap(),
+        subject: Default::default(),
         text: text.to_owned().into(),
         code: "482913".parse().unwrap(),
-        subject: zeroize::Zeroizing::default(),
-        display_name: "Example".to_owned(),
         locale: "en".to_owned(),
         expires_at: Timestamp::from_millis((AT + 300) * 1000),
     }

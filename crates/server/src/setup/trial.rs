@@ -146,12 +146,12 @@ pub async fn test_provider(
     let message = Message {
         id: DeliveryId::from_bytes(id),
         application: application.clone(),
+        display_name: settings.application(application).display_name,
         channel,
         to,
+        subject: Zeroizing::new("Test message".to_owned()),
         text: Zeroizing::new(TEXT.to_owned()),
         code,
-        subject: Zeroizing::new("Test message".to_owned()),
-        display_name: settings.application(application).display_name,
         locale: "en".to_owned(),
         expires_at: started + Duration::from_secs(300),
     };
