@@ -62,7 +62,8 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// A receipt's error, fit to be shown. The message is long gone, so there is nothing to compare with: an error code stays as it
-/// is; of a sentence the plain characters stay, and every run of four digits or more, which might be a code or a number, goes.
+/// is; of a sentence the plain characters stay, and every run of four digits or more, together or apart, which might be a code or a
+/// number, goes.
 pub(crate) fn receipt_error(text: &str) -> Option<String> {
     const LONGEST: usize = 64;
     let text = text.trim();
@@ -70,18 +71,26 @@ pub(crate) fn receipt_error(text: &str) -> Option<String> {
         return Some(text.to_owned());
     }
     let mut kept = String::new();
-    let mut digits = String::new();
+    let mut run = String::new();
     // One more character than there are, so that a run at the end ends too.
-    for c in text.chars().take(4 * LONGEST).chain([' ']) {
-        if c.is_ascii_digit() {
-            digits.push(c);
+    for c in text.chars().take(4 * LONGEST).chain(['.']) {
+        // A code that is spoken has its digits apart.
+        if c.is_ascii_digit() || !run.is_empty() && matches!(c, ',' | ' ') {
+            run.push(c);
             continue;
         }
-        kept.push_str(if digits.len() < 4 { &digits } else { "…" });
-        digits.clear();
+        let digits = run.bytes().filter(u8::is_ascii_digit).count();
+        if digits < 4 {
+            kept.push_str(&run);
+        } else {
+            kept.push('…');
+            kept.push_str(if run.ends_with(' ') { " " } else { "" });
+        }
+        run.clear();
         let plain = c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | ',' | ':');
         kept.push(if plain { c } else { ' ' });
     }
+    kept.pop();
     let kept = kept.split_whitespace().collect::<Vec<_>>().join(" ");
     let short: String = kept.chars().take(LONGEST).collect();
     Some(short).filter(|text| !text.is_empty())
@@ -151,6 +160,9 @@ mod tests {
         assert_eq!(receipt_error("absent subscriber (27)").as_deref(), Some("absent subscriber 27"));
         let echoed = receipt_error("could not send \"Your code is 482913\" to +255694230173");
         assert_eq!(echoed.as_deref(), Some("could not send Your code is … to …"));
+        let spoken = receipt_error("no answer to \"Your code: 4, 8, 2, 9, 1, 3. Again: 4 8 2 9 1 3.\" after 30 s");
+        assert_eq!(spoken.as_deref(), Some("no answer to Your code: …. Again: …. after 30 s"));
+        assert_eq!(receipt_error("tried 3, 2 or 1 times, 45 s").as_deref(), Some("tried 3, 2 or 1 times, 45 s"));
         assert_eq!(receipt_error(" \u{202e}\n"), None);
         assert!(receipt_error(&"word ".repeat(100)).is_some_and(|text| text.chars().count() <= 64));
     }
