@@ -7,7 +7,6 @@ use countersign::core::destination::Country;
 use countersign::core::policy::Countries;
 use countersign::core::route::Route;
 use countersign_providers::config::FieldValue;
-use countersign_providers::registry;
 use countersign_providers::sender_ids::{self, NameRule};
 
 use super::problem::Problem;
