@@ -122,7 +122,10 @@ async fn every_resource_has_its_members_and_their_types() {
     let bucket = account.post(&buckets, &[("Max", "1"), ("Interval", "60")]).await.ok(201);
     is_of(&bucket, BUCKET);
     assert_eq!(rows(&account.get(&buckets).await.ok(200), "buckets"), [bucket]);
-    assert_eq!(rows(&account.get(&account.path("RateLimits")).await.ok(200), "rate_limits"), [limit.clone()]);
+    assert_eq!(
+        rows(&account.get(&account.path("RateLimits")).await.ok(200), "rate_limits"),
+        std::slice::from_ref(&limit)
+    );
     let limited = [("To", "+255694000009"), ("Channel", "sms"), ("RateLimits", "{\"per_ip\":\"198.51.100.7\"}")];
     account.post(&account.path("Verifications"), &limited).await.ok(201);
     let refused = account.post(&account.path("Verifications"), &limited).await;
@@ -217,4 +220,42 @@ async fn the_door_can_be_closed_and_may_have_a_pause() {
     soon.twilio(429, 60212);
     let wait: u64 = soon.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=20).contains(&wait), "{wait}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_service_is_the_one_of_the_other_doors_and_can_be_changed() {
+    let plan = open().and("[[applications]]\nname = \"default\"\ndisplay_name = \"Duka & Co. 24/7\"");
+    let (house, sink) = House::with_sink(plan).await;
+    let account = Account::of(&house, "default").await;
+    for n in 0..2 {
+        account.post("/v2/Services", &[("FriendlyName", &format!("Service {n}"))]).await.ok(201);
+    }
+    // Page by page, each of one: the first service is the last and is on one page alone.
+    let (mut path, mut names) = ("/v2/Services?PageSize=1".to_owned(), Vec::new());
+    while let Some(next) = {
+        let page = account.get(&path).await.ok(200);
+        let rows = rows_of(&page);
+        assert_eq!(rows.len(), 1);
+        names.push(rows[0]["friendly_name"].as_str().unwrap().to_owned());
+        page["meta"]["next_page_url"].as_str().map(str::to_owned)
+    } {
+        path = next[next.find("/v2").unwrap()..].to_owned();
+    }
+    assert_eq!(names, ["Service 1", "Service 0", "Duka & Co. 24/7"]);
+    let here = format!("/v2/Services/{}", account.service);
+    assert_eq!(account.get(&here).await.ok(200)["code_length"], 6);
+    assert_eq!(account.post(&here, &[("LookupEnabled", "true")]).await.ok(200)["friendly_name"], "Duka & Co. 24/7");
+    let changed = account.post(&here, &[("FriendlyName", "Duka"), ("CodeLength", "8")]).await.ok(200);
+    assert_eq!((&changed["friendly_name"], &changed["code_length"]), (&json!("Duka"), &json!(8)));
+    account.send(&phone(1)).await.ok(201);
+    let message = sink.wait(&phone(1), 1).await.pop().unwrap();
+    assert!(message.text.starts_with("Your Duka code is ") && message.code.len() == 8, "{}", message.text);
+    // The native door sees it, and sends it again.
+    assert_eq!(house.door.post("/v1/verifications", json!({"to": phone(1)})).await.ok(200)["sends"], 2);
+    account.ask("DELETE", &here, &[]).await.twilio(403, 20403);
+    assert_eq!(rows_of(&account.get("/v2/Services").await.ok(200)).len(), 3);
+}
+
+fn rows_of(page: &Value) -> Vec<Value> {
+    page["services"].as_array().unwrap().clone()
 }

@@ -185,7 +185,7 @@ fn read_instant(text: &str) -> Option<Timestamp> {
 }
 
 /// As it is written.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(super) struct AttemptBody {
     sid: String,
     account_sid: String,
@@ -207,7 +207,7 @@ struct Price {
     currency: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct ChannelData {
     verification_sid: String,
     to: String,

@@ -15,7 +15,6 @@ use crate::http::body;
 use crate::service::{Door, Shared};
 
 /// Who asks, for what, and what came with it.
-#[derive(Debug)]
 pub(super) struct Call {
     /// Who asks.
     pub account: Account,

@@ -9,8 +9,15 @@ use super::no::No;
 use crate::http::form;
 
 /// Names and values in their order.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Fields(Vec<(String, String)>);
+
+impl std::fmt::Debug for Fields {
+    /// The names alone: among the values are codes and numbers.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
 
 impl Fields {
     pub fn read(text: &[u8]) -> Result<Self, No> {
@@ -94,6 +101,11 @@ mod tests {
 
     fn fields(text: &str) -> Fields {
         Fields::read(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn bug_f2_no_value_is_in_debug() {
+        assert_eq!(format!("{:?}", fields("Code=123456&To=%2B255")), "[\"Code\", \"To\"]");
     }
 
     #[test]

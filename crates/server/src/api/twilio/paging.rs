@@ -119,11 +119,16 @@ pub(super) async fn records<T: Serialize>(
     };
     let page = door.verifier.records(&filter).await?;
     let mut rows: Vec<T> = page.rows.iter().filter_map(show).collect();
-    // What is there without a record comes last, as the oldest.
-    if page.next.is_none() {
-        rows.extend(first);
+    let mut next = page.next;
+    // What is there without a record comes last, as the oldest: behind every place, if this page has no room for it.
+    if next.is_none() && first.is_some() {
+        if page.rows.len() < paging.size {
+            rows.extend(first);
+        } else {
+            next = Some(0);
+        }
     }
-    Ok(paging.answer(door, call, key, &rows, page.next))
+    Ok(paging.answer(door, call, key, &rows, next))
 }
 
 #[cfg(test)]

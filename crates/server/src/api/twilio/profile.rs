@@ -118,14 +118,13 @@ impl Settings {
 
     /// Takes over what a form says.
     pub fn read(&mut self, form: &Fields) -> Result<(), No> {
-        if form.text("FriendlyName")?.is_some() {
-            form.required("FriendlyName")?.clone_into(&mut self.friendly_name);
-        }
-        if !is_friendly(&self.friendly_name) {
-            return Err(No::invalid_because(
-                "FriendlyName",
-                "1 to 30 letters, digits, spaces, - and _, at most 4 of them digits",
-            ));
+        // What the operator called the application stands as it is.
+        if let Some(name) = form.text("FriendlyName")? {
+            if !is_friendly(name) {
+                let detail = "1 to 30 letters, digits, spaces, - and _, at most 4 of them digits";
+                return Err(No::invalid_because("FriendlyName", detail));
+            }
+            name.clone_into(&mut self.friendly_name);
         }
         if let Some(digits) = form.number("CodeLength", 4..=10)? {
             self.code_length = u8::try_from(digits).unwrap_or(self.code_length);

@@ -32,7 +32,7 @@ pub(super) fn read(door: &Door, call: &Call, text: &str) -> Option<String> {
 }
 
 /// As it is written.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(super) struct SafeNumberBody {
     sid: String,
     phone_number: String,

@@ -72,7 +72,7 @@ async fn read(door: &Door, call: &Call, profile: &Profile) -> Result<CheckReques
 }
 
 /// As it is written.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct CheckBody {
     sid: String,
     service_sid: String,

@@ -155,7 +155,7 @@ pub(super) const fn word(channel: Channel) -> &'static str {
 }
 
 /// A verification as it is written.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(super) struct VerificationBody {
     sid: String,
     service_sid: String,
