@@ -7,6 +7,9 @@
 //! `cargo bench -p countersign-server --bench load -- [--seconds 5] [--rounds 3] [--live 1000,1000000] [--floor 0.4]`
 //! `COUNTERSIGN_BENCH_MEMORY=1` gives ours a store in memory, to see what the disk costs.
 //! With `--floor` it fails if ours reaches less of the bare server's cycles. `--profile` runs ours alone for long, for a profiler.
+//! `--count 2000 --role ours` does exactly so many cycles with one server and ends: what the machine does besides does not show in
+//! counts of instructions or system calls. `--under "valgrind --tool=callgrind --callgrind-out-file=f"` runs the server under a tool;
+//! two runs with different counts, and the difference is the cycles alone.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a benchmark")]
 
 mod bare;
@@ -19,6 +22,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::Until;
+
 /// A server under load: another process, pinned to the first core.
 struct Server {
     process: Child,
@@ -28,8 +33,10 @@ struct Server {
 
 impl Server {
     fn start(role: &str, sink: &str, live: u64) -> Self {
+        let under = option("--under").unwrap_or_default();
         let mut process = Command::new("taskset")
             .args(["-c", "0"])
+            .args(under.split_whitespace())
             .arg(std::env::current_exe().unwrap())
             .env("COUNTERSIGN_BENCH_ROLE", role)
             .env("COUNTERSIGN_BENCH_SINK", sink)
@@ -79,9 +86,9 @@ struct Result {
 
 async fn measure(server: &Server, sink: &Arc<sink::Sink>, seconds: u64) -> Result {
     let target = client::Target { address: server.address.clone(), key: server.key.clone() };
-    client::drive(&target, sink, Duration::from_secs(1)).await;
+    client::drive(&target, sink, Until::Time(Duration::from_secs(1))).await;
     let before = server.cpu();
-    let (cycles, took) = client::drive(&target, sink, Duration::from_secs(seconds)).await;
+    let (cycles, took) = client::drive(&target, sink, Until::Time(Duration::from_secs(seconds))).await;
     let cpu = server.cpu() - before;
     Result { per_second: cycles as f64 / took.as_secs_f64(), cpu_us: cpu.as_secs_f64() * 1e6 / cycles as f64 }
 }
@@ -120,6 +127,14 @@ async fn compare() -> bool {
         let server = Server::start("ours", &sink.address, live[0]);
         println!("profile process {} for {seconds} s", server.process.id());
         report("ours", measure(&server, &sink, seconds).await);
+        return true;
+    }
+    if let Some(count) = option("--count").and_then(|text| text.parse().ok()) {
+        let server = Server::start(&option("--role").unwrap_or_else(|| "ours".to_owned()), &sink.address, live[0]);
+        let target = client::Target { address: server.address.clone(), key: server.key.clone() };
+        let before = server.cpu();
+        let (cycles, _) = client::drive(&target, &sink, Until::Count(count)).await;
+        println!("{cycles} cycles, {:.1} us CPU/cycle", (server.cpu() - before).as_secs_f64() * 1e6 / cycles as f64);
         return true;
     }
     let mut ratios = Vec::new();
