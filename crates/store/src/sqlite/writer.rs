@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use countersign::store::{StoreError, StoreResult};
 use rusqlite::{Connection, ErrorCode};
@@ -18,11 +17,9 @@ const QUEUE: usize = 8192;
 /// Decisions in one transaction: enough that the fsync is shared by all who wait, few enough that nobody waits for long.
 const BATCH: usize = 256;
 
-/// A batch of this size shows that many are asking at once. Then the next one waits a little and gathers more: on a machine whose
-/// cores are all busy that halves the number of fsyncs, and nobody who asks alone ever waits.
+/// A batch of this size shows that many are asking at once. Then the writer lets whoever shares its core go first, and gathers what
+/// they bring: where all cores are busy that halves the number of fsyncs, and where one is idle nobody waits for anything.
 const BUSY: usize = 12;
-/// How long it gathers.
-const GATHER: Duration = Duration::from_millis(3);
 
 /// What is done in a transaction. It may be done again: each time as if for the first time.
 pub(super) type Work = Box<dyn FnMut(&mut Session<'_>) -> rusqlite::Result<()> + Send>;
@@ -101,8 +98,7 @@ fn write_all(connection: &Connection, tasks: &Receiver<Task>, broken: &AtomicBoo
     while let Ok(first) = tasks.recv() {
         batch.push(first);
         if busy {
-            #[expect(clippy::disallowed_methods, reason = "a pause of the writer, seen by no rule")]
-            std::thread::sleep(GATHER);
+            std::thread::yield_now();
         }
         batch.extend(tasks.try_iter().take(BATCH - 1));
         busy = batch.len() >= BUSY;
