@@ -2,7 +2,8 @@
 //!
 //! A cycle is: send a code, take its delivery at an HTTP sink, offer the right code. Ours makes send and check durable before each
 //! answer (SQLite, `synchronous=FULL`) and signs a token; the bare one keeps a map in memory and does nothing else. Each server runs
-//! on one core, the load and the sink on another, over 64 connections. Ratios are what counts: machines differ.
+//! on one core, the load and the sink on another, over 64 connections. Ratios are what counts: machines differ. Between the two stands
+//! the floor: the bare one with the signature and the fewest durable writes that keep the promises, and nothing else.
 //!
 //! `cargo bench -p countersign-server --bench load -- [--seconds 5] [--rounds 3] [--live 1000,1000000] [--floor 0.4]`
 //! `COUNTERSIGN_BENCH_MEMORY=1` gives ours a store in memory, to see what the disk costs.
@@ -14,6 +15,7 @@
 
 mod bare;
 mod client;
+mod floor;
 mod ours;
 mod sink;
 
@@ -107,6 +109,7 @@ fn median(mut of: Vec<f64>) -> f64 {
 fn main() {
     match std::env::var("COUNTERSIGN_BENCH_ROLE").as_deref() {
         Ok("bare") => return bare::run(),
+        Ok("floor") => return floor::run(),
         Ok("ours") => return ours::run(),
         _ => {}
     }
@@ -137,18 +140,24 @@ async fn compare() -> bool {
         println!("{cycles} cycles, {:.1} us CPU/cycle", (server.cpu() - before).as_secs_f64() * 1e6 / cycles as f64);
         return true;
     }
-    let mut ratios = Vec::new();
+    let (mut ratios, mut floors) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         let bare = measure(&Server::start("bare", &sink.address, 0), &sink, seconds).await;
+        let floor = measure(&Server::start("floor", &sink.address, 0), &sink, seconds).await;
         let server = Server::start("ours", &sink.address, live[0]);
         let idle = server.memory_mib();
         let ours = measure(&server, &sink, seconds).await;
         println!("round {round}");
         report("  bare axum, map in memory", bare);
+        report("  floor: the bare one, durable, signed", floor);
         report(&format!("  countersign, {} live", live[0]), ours);
-        let (cycles, cpu) = (ours.per_second / bare.per_second, bare.cpu_us / ours.cpu_us);
-        println!("  cycles {:.1} %, by CPU {:.1} %; memory before the load {idle} MiB", cycles * 100.0, cpu * 100.0);
-        ratios.push(cycles);
+        let percent = |of: Result| (of.per_second / bare.per_second * 100.0, bare.cpu_us / of.cpu_us * 100.0);
+        let ((cycles, cpu), (floor_cycles, floor_cpu)) = (percent(ours), percent(floor));
+        println!(
+            "  cycles {cycles:.1} % (floor {floor_cycles:.1} %), by CPU {cpu:.1} % (floor {floor_cpu:.1} %); memory before the load {idle} MiB"
+        );
+        ratios.push(cycles / 100.0);
+        floors.push(floor_cycles / 100.0);
     }
     let mut costs = Vec::new();
     for more in &live {
@@ -158,7 +167,7 @@ async fn compare() -> bool {
         costs.push(result.cpu_us);
     }
     let ratio = median(ratios);
-    println!("median: {:.1} % of the bare server's cycles", ratio * 100.0);
+    println!("median: {:.1} % of the bare server's cycles; the floor {:.1} %", ratio * 100.0, median(floors) * 100.0);
     println!(
         "cost per cycle with {} live rows over {}: {:.2}",
         live[live.len() - 1],
@@ -169,5 +178,5 @@ async fn compare() -> bool {
 }
 
 fn report(name: &str, result: Result) {
-    println!("{name:<32} {:>8.0} cycles/s {:>8.1} us CPU/cycle", result.per_second, result.cpu_us);
+    println!("{name:<40} {:>8.0} cycles/s {:>8.1} us CPU/cycle", result.per_second, result.cpu_us);
 }
