@@ -259,7 +259,8 @@ impl Verifier {
             Some(seed) => {
                 let chance = Chance::from_bytes(&seed);
                 if let Some(sent) = self.sent_before(&application.name, chance).await? {
-                    return Ok(Sending { sent, verifier: self.clone(), word: None });
+                    // Nobody here carries it, so nobody here will say a word.
+                    return Ok(Sending { sent, verifier: self.clone(), word: oneshot::channel().1 });
                 }
                 chance
             }

@@ -105,3 +105,81 @@ struct Recent {
     rows: HashMap<VerificationId, Option<Row>>,
     order: VecDeque<VerificationId>,
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::Arc;
+
+    use countersign::MemoryStore;
+    use countersign::contract::Bench;
+
+    use super::*;
+
+    async fn row() -> Row {
+        let bench = Bench::new(Arc::new(MemoryStore::default()));
+        let (id, _) = bench.send("+255694230173").await;
+        let (verification, deliveries) = bench.verifier.verification(&Default::default(), id).await.unwrap().unwrap();
+        Row { place: 1, verification, deliveries: Some(deliveries) }
+    }
+
+    #[tokio::test]
+    async fn what_was_rolled_back_is_not_remembered() {
+        let connection = Connection::open_in_memory().unwrap();
+        let mut session = Session::new(&connection);
+        let row = row().await;
+        let id = row.verification.id;
+        session.begin().unwrap();
+        session.put_recent(row);
+        session.commit().unwrap();
+        session.begin().unwrap();
+        let mut row = session.take_recent(id).unwrap();
+        assert!(session.take_recent(id).is_none(), "it is taken");
+        row.place = 2;
+        session.put_recent(row);
+        session.roll_back();
+        assert!(connection.is_autocommit() && session.take_recent(id).is_none());
+    }
+
+    #[tokio::test]
+    async fn bug_h4_what_another_connection_may_have_changed_is_read_again() {
+        let file = std::env::temp_dir().join(format!("countersign-session-{}.db", std::process::id()));
+        let connection = Connection::open(&file).unwrap();
+        connection.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE t (n INTEGER)").unwrap();
+        let other = Connection::open(&file).unwrap();
+        let mut session = Session::new(&connection);
+        let row = row().await;
+        let id = row.verification.id;
+        session.begin().unwrap();
+        session.put_recent(row);
+        connection.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+        session.commit().unwrap();
+        session.begin().unwrap();
+        let row = session.take_recent(id).unwrap();
+        session.put_recent(row);
+        session.commit().unwrap();
+        other.execute_batch("INSERT INTO t VALUES (2)").unwrap();
+        session.begin().unwrap();
+        assert!(session.take_recent(id).is_none());
+        session.roll_back();
+        drop((session, other));
+        connection.close().unwrap();
+        std::fs::remove_file(&file).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_oldest_go_first_and_memory_is_bounded() {
+        let connection = Connection::open_in_memory().unwrap();
+        let mut session = Session::new(&connection);
+        let Row { verification, .. } = row().await;
+        let id = |nth: u128| VerificationId::from_bytes(nth.to_be_bytes());
+        for nth in 0..=MOST_RECENT as u128 {
+            let verification = Verification { id: id(nth), ..verification.clone() };
+            session.put_recent(Row { place: 1, verification, deliveries: None });
+        }
+        assert!(session.take_recent(id(0)).is_none());
+        assert!(session.take_recent(id(1)).is_some() && session.take_recent(id(MOST_RECENT as u128)).is_some());
+        assert_eq!((session.recent.rows.len(), session.recent.order.len()), (MOST_RECENT, MOST_RECENT));
+    }
+}
