@@ -281,17 +281,16 @@ impl Verifier {
         let ((answered, answer), (told, word)) = (oneshot::channel(), oneshot::channel());
         let verifier = self.clone();
         let work = async move {
-            match verifier.decide(decision).await {
-                Err(failure) => drop(answered.send(Err(failure))),
-                Ok(mut sent) => {
-                    let carry = sent.carry.take().map(|delivery| (sent.verification.clone(), delivery));
-                    let _ = answered.send(Ok(sent));
-                    if let (Some((verification, delivery)), Some(permit)) = (carry, permit) {
-                        let heard = verifier.carry(&application, verification, delivery).await;
-                        drop(permit);
-                        let _ = told.send(heard);
-                    }
-                }
+            let mut sent = match verifier.decide(decision).await {
+                Ok(sent) => sent,
+                Err(failure) => return drop(answered.send(Err(failure))),
+            };
+            let carry = sent.carry.take().map(|delivery| (sent.verification.clone(), delivery));
+            let _ = answered.send(Ok(sent));
+            if let (Some((verification, delivery)), Some(permit)) = (carry, permit) {
+                let heard = verifier.carry(&application, verification, delivery).await;
+                drop(permit);
+                let _ = told.send(heard);
             }
         };
         tokio::spawn(work.in_current_span());
