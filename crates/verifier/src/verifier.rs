@@ -306,7 +306,7 @@ impl Verifier {
         let application = self.application(application)?;
         let name = application.name.clone();
         let answer = store::ask(&*self.inner.store, Approve { application, id, now: self.now() }).await?;
-        answer.map_err(|refusal| self.refused(&name, refusal))
+        answer.map_err(|refusal| self.refused(name.as_str(), refusal))
     }
 
     /// The verification of this application that has this delivery, with all its deliveries.
