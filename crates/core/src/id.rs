@@ -43,9 +43,15 @@ macro_rules! random_id {
         }
 
         impl fmt::Display for $name {
+            /// In one piece: ids are written several times in every answer, and each piece costs as much as the whole.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(Self::PREFIX)?;
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                let mut text = [0; $prefix.len() + 32];
+                let (prefix, digits) = text.split_at_mut($prefix.len());
+                prefix.copy_from_slice($prefix.as_bytes());
+                for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+                    pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]]);
+                }
+                f.write_str(std::str::from_utf8(&text).unwrap_or_default())
             }
         }
 
@@ -80,6 +86,8 @@ random_id! {
     /// Names a service: a profile under an application (`VA` and 128 random bits). Verifications of two services never meet.
     ServiceId, "VA"
 }
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 fn bytes_from_hex(text: &str) -> Option<[u8; 16]> {
     let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;

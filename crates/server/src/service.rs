@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use axum::Router;
 use countersign::core::id::ApplicationName;
-use countersign::{Broken, Cleanup, Failure, SendRequest, Sending, Verifier};
+use countersign::{Broken, Cleanup, Failure, Verifier};
 use countersign_providers::{Inbox, ReceiptReader};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::simple::Simple;
 use crate::http::problem::Problem;
-use crate::http::{detached, listener, router};
+use crate::http::{listener, router};
 use crate::metrics::Metrics;
 use crate::settings::HttpSettings;
 use crate::token::TokenSigner;
@@ -157,13 +157,6 @@ impl Door {
     fn close(&self) {
         self.unready.store(true, Ordering::Relaxed);
         self.closing.cancel();
-    }
-
-    /// Sends, to the end even if the client hangs up: between the commit and the carrying nothing may be lost.
-    pub(crate) async fn send(&self, request: SendRequest) -> Result<Sending, Failure> {
-        let verifier = self.verifier.clone();
-        let sent = detached(async move { verifier.send(request).await }).await;
-        sent.unwrap_or_else(|| Err(Failure::Broken(Broken::SetUp("a send panicked".to_owned()))))
     }
 
     /// A failure as a problem of this application.

@@ -171,3 +171,20 @@ async fn a_writer_that_is_blocked_too_long_is_unavailable_and_nothing_is_evaluat
     assert_eq!(row.wrong_by_id, 0);
     assert_eq!(bench.check(id, &code).await.unwrap(), CheckResult::Approved);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_writer_remembers_is_what_the_file_has() {
+    let file = File::new();
+    let bench = Bench::new(file.open());
+    let (id, code) = bench.send(TO).await;
+    let read = async || bench.verifier.verification(&Default::default(), id).await.unwrap();
+    // The outcome of the delivery is written whenever it comes.
+    while read().await.unwrap().1[0].status == countersign::core::verification::DeliveryStatus::Queued {
+        tokio::task::yield_now().await;
+    }
+    for offered in [wrong(&code, 0), wrong(&code, 1), code.clone(), code] {
+        let checked = bench.verifier.check(countersign::CheckRequest::by_id(id, &offered)).await.unwrap();
+        let read = read().await;
+        assert_eq!(checked.verification, read, "decisions see the one, everybody else the other");
+    }
+}

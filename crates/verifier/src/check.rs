@@ -120,7 +120,7 @@ impl Verifier {
         self.open()?;
         let application = self.application(&request.application)?;
         let name = application.name.clone();
-        let refused = |refusal| self.refused(&name, refusal);
+        let refused = |refusal| self.refused(name.as_str(), refusal);
         let (against, by) = match request.target {
             Target::Id(id) => (Against::Id(id), By::Id),
             Target::Destination { service, to, purpose } => {

@@ -12,7 +12,7 @@ use countersign_core::outcome::{Failure as Rejection, Message, Outcome};
 use countersign_core::policy::Application;
 use countersign_core::time::Timestamp;
 use countersign_core::verification::{Delivery, DeliveryStatus, Verification};
-use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::sync::Notify;
 
 use crate::observe::Observation;
 use crate::sender::{BoxFuture, Sender};
@@ -36,25 +36,6 @@ pub enum Word {
 }
 
 impl Verifier {
-    /// Carries a delivery that this process committed, without holding up the answer to its sender.
-    pub(crate) fn carry_in_background(
-        &self,
-        application: Arc<Application>,
-        verification: Verification,
-        delivery: Delivery,
-        permit: OwnedSemaphorePermit,
-    ) -> oneshot::Receiver<Word> {
-        let (told, word) = oneshot::channel();
-        let verifier = self.clone();
-        tokio::spawn(async move {
-            let heard = verifier.carry(&application, verification, delivery).await;
-            drop(permit);
-            // Whoever sent it may not be waiting any more.
-            let _ = told.send(heard);
-        });
-        word
-    }
-
     /// Takes what is overdue in the outbox, as much as this process can carry, and carries it; how many were taken.
     ///
     /// # Errors
@@ -97,7 +78,7 @@ impl Verifier {
     }
 
     /// Carries a message until a provider has it or nobody will: one delivery after the other, as [`countersign_core::deliver`] decides.
-    async fn carry(
+    pub(crate) async fn carry(
         &self,
         application: &Arc<Application>,
         mut verification: Verification,

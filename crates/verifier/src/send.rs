@@ -15,11 +15,12 @@ use countersign_core::refusal::Refusal;
 use countersign_core::send::{Begin, Send, Sent, Terms, What};
 use countersign_core::verification::{Delivery, Payment, Verification, Wording};
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use crate::deliver::Word;
 use crate::observe::Observation;
 use crate::store;
-use crate::verifier::{Failure, Verifier, chance};
+use crate::verifier::{Broken, Failure, Verifier, chance};
 
 /// Asks for a code to be sent. Texts are as people write them; what cannot be meant is refused.
 ///
@@ -223,7 +224,7 @@ pub struct Sending {
     /// What was decided.
     pub sent: Sent,
     verifier: Verifier,
-    word: Option<oneshot::Receiver<Word>>,
+    word: oneshot::Receiver<Word>,
 }
 
 impl Sending {
@@ -232,10 +233,8 @@ impl Sending {
     /// # Errors
     /// Broken if the store cannot be read.
     pub async fn wait(self, patience: Duration) -> Result<(Word, Verification, Vec<Delivery>), Failure> {
-        let heard = match self.word {
-            Some(word) => tokio::time::timeout(patience, word).await.ok().and_then(Result::ok).unwrap_or(Word::NotYet),
-            None => Word::NotYet,
-        };
+        // Without an answer at once if nobody carries it yet.
+        let heard = tokio::time::timeout(patience, self.word).await.ok().and_then(Result::ok).unwrap_or(Word::NotYet);
         let Sent { verification, deliveries, .. } = self.sent;
         let known = self.verifier.verification(&verification.application, verification.id).await?;
         let (verification, deliveries) = known.unwrap_or((verification, deliveries));
@@ -253,13 +252,15 @@ impl Verifier {
     pub async fn send(&self, request: SendRequest) -> Result<Sending, Failure> {
         self.open()?;
         let application = self.application(&request.application)?;
-        let what = read(&application, request.target).map_err(|refusal| self.refused(&application.name, refusal))?;
+        let what =
+            read(&application, request.target).map_err(|refusal| self.refused(application.name.as_str(), refusal))?;
         let permit = Arc::clone(&self.inner.carriers).try_acquire_owned().ok();
         let chance = match request.seed {
             Some(seed) => {
                 let chance = Chance::from_bytes(&seed);
                 if let Some(sent) = self.sent_before(&application.name, chance).await? {
-                    return Ok(Sending { sent, verifier: self.clone(), word: None });
+                    // Nobody here carries it, so nobody here will say a word.
+                    return Ok(Sending { sent, verifier: self.clone(), word: oneshot::channel().1 });
                 }
                 chance
             }
@@ -276,21 +277,35 @@ impl Verifier {
             chance,
             now: self.now(),
         };
-        let answer = store::ask(&*self.inner.store, decision).await?;
-        let mut sent = answer.map_err(|refusal| self.refused(&application.name, refusal))?;
-        let observed = Observation::Sent {
-            application: application.name.as_str(),
-            channel: sent.verification.channel,
-            begun: sent.begun,
-        };
-        self.inner.observer.observe(observed);
-        let word = match (sent.carry.take(), permit) {
-            (Some(delivery), Some(permit)) => {
-                Some(self.carry_in_background(application, sent.verification.clone(), delivery, permit))
+        // A task of its own: whoever asked may hang up, and between the commit and the carrying nothing may be lost.
+        let ((answered, answer), (told, word)) = (oneshot::channel(), oneshot::channel());
+        let verifier = self.clone();
+        let work = async move {
+            let mut sent = match verifier.decide(decision).await {
+                Ok(sent) => sent,
+                Err(failure) => return drop(answered.send(Err(failure))),
+            };
+            let carry = sent.carry.take().map(|delivery| (sent.verification.clone(), delivery));
+            let _ = answered.send(Ok(sent));
+            if let (Some((verification, delivery)), Some(permit)) = (carry, permit) {
+                let heard = verifier.carry(&application, verification, delivery).await;
+                drop(permit);
+                let _ = told.send(heard);
             }
-            _ => None,
         };
+        tokio::spawn(work.in_current_span());
+        let sent = answer.await.map_err(|_| Broken::SetUp("a send panicked".to_owned()))??;
         Ok(Sending { sent, verifier: self.clone(), word })
+    }
+
+    async fn decide(&self, send: Send) -> Result<Sent, Failure> {
+        let application = Arc::clone(&send.application);
+        let application = application.name.as_str();
+        let answer = store::ask(&*self.inner.store, send).await?;
+        let sent = answer.map_err(|refusal| self.refused(application, refusal))?;
+        let channel = sent.verification.channel;
+        self.inner.observer.observe(Observation::Sent { application, channel, begun: sent.begun });
+        Ok(sent)
     }
 }
 

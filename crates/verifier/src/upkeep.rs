@@ -125,7 +125,11 @@ impl Verifier {
         };
         let carry = store::ask(&*self.inner.store, follow_up).await?;
         if let (Some((verification, delivery)), Some(permit)) = (carry, permit) {
-            drop(self.carry_in_background(application, verification, delivery, permit));
+            let verifier = self.clone();
+            tokio::spawn(async move {
+                verifier.carry(&application, verification, delivery).await;
+                drop(permit);
+            });
         }
         Ok(())
     }

@@ -295,7 +295,7 @@ impl Verifier {
         let application = self.application(application)?;
         let name = application.name.clone();
         let answer = store::ask(&*self.inner.store, Cancel { application, id, now: self.now() }).await?;
-        answer.map_err(|refusal| self.refused(&name, refusal))
+        answer.map_err(|refusal| self.refused(name.as_str(), refusal))
     }
 
     /// Ends a verification as approved, because the application itself found the code to be right.
@@ -310,7 +310,7 @@ impl Verifier {
         let application = self.application(application)?;
         let name = application.name.clone();
         let answer = store::ask(&*self.inner.store, Approve { application, id, now: self.now() }).await?;
-        answer.map_err(|refusal| self.refused(&name, refusal))
+        answer.map_err(|refusal| self.refused(name.as_str(), refusal))
     }
 
     /// The verification of this application that has this delivery, with all its deliveries.
@@ -370,8 +370,7 @@ impl Verifier {
         if self.inner.closing.load(Ordering::Acquire) { Err(Broken::ShuttingDown) } else { Ok(()) }
     }
 
-    pub(crate) fn refused(&self, application: &ApplicationName, refusal: Refusal) -> Failure {
-        let application = application.as_str();
+    pub(crate) fn refused(&self, application: &str, refusal: Refusal) -> Failure {
         self.inner.observer.observe(Observation::Refused { application, refusal: refusal.kind() });
         Failure::Refused(refusal)
     }

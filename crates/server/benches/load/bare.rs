@@ -18,20 +18,20 @@ struct Bare {
 }
 
 #[derive(Deserialize)]
-struct Wanted {
-    to: String,
+pub struct Wanted {
+    pub to: String,
 }
 
 #[derive(Deserialize)]
-struct Offered {
-    code: String,
+pub struct Offered {
+    pub code: String,
 }
 
 #[derive(Serialize)]
-struct Sent {
-    id: String,
-    status: &'static str,
-    to: String,
+pub struct Sent {
+    pub id: String,
+    pub status: &'static str,
+    pub to: String,
 }
 
 #[derive(Serialize)]
@@ -40,13 +40,13 @@ struct Checked {
 }
 
 #[derive(Serialize)]
-struct Message<'a> {
-    id: &'a str,
-    application: &'a str,
-    channel: &'a str,
-    to: &'a str,
-    text: &'a str,
-    locale: &'a str,
+pub struct Message<'a> {
+    pub id: &'a str,
+    pub application: &'a str,
+    pub channel: &'a str,
+    pub to: &'a str,
+    pub text: &'a str,
+    pub locale: &'a str,
 }
 
 async fn send(State(bare): State<Arc<Bare>>, Json(wanted): Json<Wanted>) -> (StatusCode, Json<Sent>) {

@@ -18,26 +18,45 @@ pub struct Target {
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// Drives for so long; how many cycles were done and in what time.
+/// When the load ends.
+#[derive(Clone, Copy)]
+pub enum Until {
+    /// After so long.
+    Time(Duration),
+    /// After so many cycles.
+    Count(u64),
+}
+
+impl Until {
+    fn more(self, started: Instant, begun: &AtomicU64) -> bool {
+        match self {
+            Self::Time(length) => started.elapsed() < length,
+            Self::Count(cycles) => begun.fetch_add(1, Ordering::Relaxed) < cycles,
+        }
+    }
+}
+
+/// Drives as long as it is told to; how many cycles were done and in what time.
 ///
 /// The load never sleeps: waking a core that does is work of whoever sends to it, on a virtual machine as much as the sending itself,
 /// and a server that is slow enough for the load to fall asleep would be charged for that on top.
-pub async fn drive(target: &Target, sink: &Arc<Sink>, length: Duration) -> (u64, Duration) {
+pub async fn drive(target: &Target, sink: &Arc<Sink>, until: Until) -> (u64, Duration) {
     let started = Instant::now();
-    let until = started + length;
-    let awake = tokio::spawn(async move {
-        while Instant::now() < until {
+    let begun = Arc::new(AtomicU64::new(0));
+    let awake = tokio::spawn(async {
+        loop {
             tokio::task::yield_now().await;
         }
     });
     let tasks: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
-            let (address, key, sink) = (target.address.clone(), target.key.clone(), Arc::clone(sink));
+            let (address, key) = (target.address.clone(), target.key.clone());
+            let (sink, begun) = (Arc::clone(sink), Arc::clone(&begun));
             tokio::spawn(async move {
                 let mut stream = TcpStream::connect(&address).await.unwrap();
                 stream.set_nodelay(true).unwrap();
                 let (mut buffer, mut cycles) = (Vec::with_capacity(4096), 0_u64);
-                while Instant::now() < until {
+                while until.more(started, &begun) {
                     cycle(&mut stream, &mut buffer, &key, &sink).await;
                     cycles += 1;
                 }
@@ -49,7 +68,7 @@ pub async fn drive(target: &Target, sink: &Arc<Sink>, length: Duration) -> (u64,
     for task in tasks {
         cycles += task.await.unwrap();
     }
-    awake.await.unwrap();
+    awake.abort();
     (cycles, started.elapsed())
 }
 

@@ -2,15 +2,20 @@
 //!
 //! A cycle is: send a code, take its delivery at an HTTP sink, offer the right code. Ours makes send and check durable before each
 //! answer (SQLite, `synchronous=FULL`) and signs a token; the bare one keeps a map in memory and does nothing else. Each server runs
-//! on one core, the load and the sink on another, over 64 connections. Ratios are what counts: machines differ.
+//! on one core, the load and the sink on another, over 64 connections. Ratios are what counts: machines differ. Between the two stands
+//! the floor: the bare one with the signature and the fewest durable writes that keep the promises, and nothing else.
 //!
 //! `cargo bench -p countersign-server --bench load -- [--seconds 5] [--rounds 3] [--live 1000,1000000] [--floor 0.4]`
 //! `COUNTERSIGN_BENCH_MEMORY=1` gives ours a store in memory, to see what the disk costs.
 //! With `--floor` it fails if ours reaches less of the bare server's cycles. `--profile` runs ours alone for long, for a profiler.
+//! `--count 2000 --role ours` does exactly so many cycles with one server and ends: what the machine does besides does not show in
+//! counts of instructions or system calls. `--under "valgrind --tool=callgrind --callgrind-out-file=f"` runs the server under a tool;
+//! two runs with different counts, and the difference is the cycles alone.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a benchmark")]
 
 mod bare;
 mod client;
+mod floor;
 mod ours;
 mod sink;
 
@@ -18,6 +23,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
+
+use client::Until;
 
 /// A server under load: another process, pinned to the first core.
 struct Server {
@@ -28,8 +35,10 @@ struct Server {
 
 impl Server {
     fn start(role: &str, sink: &str, live: u64) -> Self {
+        let under = option("--under").unwrap_or_default();
         let mut process = Command::new("taskset")
             .args(["-c", "0"])
+            .args(under.split_whitespace())
             .arg(std::env::current_exe().unwrap())
             .env("COUNTERSIGN_BENCH_ROLE", role)
             .env("COUNTERSIGN_BENCH_SINK", sink)
@@ -79,9 +88,9 @@ struct Result {
 
 async fn measure(server: &Server, sink: &Arc<sink::Sink>, seconds: u64) -> Result {
     let target = client::Target { address: server.address.clone(), key: server.key.clone() };
-    client::drive(&target, sink, Duration::from_secs(1)).await;
+    client::drive(&target, sink, Until::Time(Duration::from_secs(1))).await;
     let before = server.cpu();
-    let (cycles, took) = client::drive(&target, sink, Duration::from_secs(seconds)).await;
+    let (cycles, took) = client::drive(&target, sink, Until::Time(Duration::from_secs(seconds))).await;
     let cpu = server.cpu() - before;
     Result { per_second: cycles as f64 / took.as_secs_f64(), cpu_us: cpu.as_secs_f64() * 1e6 / cycles as f64 }
 }
@@ -100,6 +109,7 @@ fn median(mut of: Vec<f64>) -> f64 {
 fn main() {
     match std::env::var("COUNTERSIGN_BENCH_ROLE").as_deref() {
         Ok("bare") => return bare::run(),
+        Ok("floor") => return floor::run(),
         Ok("ours") => return ours::run(),
         _ => {}
     }
@@ -122,18 +132,32 @@ async fn compare() -> bool {
         report("ours", measure(&server, &sink, seconds).await);
         return true;
     }
-    let mut ratios = Vec::new();
+    if let Some(count) = option("--count").and_then(|text| text.parse().ok()) {
+        let server = Server::start(&option("--role").unwrap_or_else(|| "ours".to_owned()), &sink.address, live[0]);
+        let target = client::Target { address: server.address.clone(), key: server.key.clone() };
+        let before = server.cpu();
+        let (cycles, _) = client::drive(&target, &sink, Until::Count(count)).await;
+        println!("{cycles} cycles, {:.1} us CPU/cycle", (server.cpu() - before).as_secs_f64() * 1e6 / cycles as f64);
+        return true;
+    }
+    let (mut ratios, mut floors) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         let bare = measure(&Server::start("bare", &sink.address, 0), &sink, seconds).await;
+        let floor = measure(&Server::start("floor", &sink.address, 0), &sink, seconds).await;
         let server = Server::start("ours", &sink.address, live[0]);
         let idle = server.memory_mib();
         let ours = measure(&server, &sink, seconds).await;
         println!("round {round}");
         report("  bare axum, map in memory", bare);
+        report("  floor: the bare one, durable, signed", floor);
         report(&format!("  countersign, {} live", live[0]), ours);
-        let (cycles, cpu) = (ours.per_second / bare.per_second, bare.cpu_us / ours.cpu_us);
-        println!("  cycles {:.1} %, by CPU {:.1} %; memory before the load {idle} MiB", cycles * 100.0, cpu * 100.0);
-        ratios.push(cycles);
+        let percent = |of: Result| (of.per_second / bare.per_second * 100.0, bare.cpu_us / of.cpu_us * 100.0);
+        let ((cycles, cpu), (floor_cycles, floor_cpu)) = (percent(ours), percent(floor));
+        println!(
+            "  cycles {cycles:.1} % (floor {floor_cycles:.1} %), by CPU {cpu:.1} % (floor {floor_cpu:.1} %); memory before the load {idle} MiB"
+        );
+        ratios.push(cycles / 100.0);
+        floors.push(floor_cycles / 100.0);
     }
     let mut costs = Vec::new();
     for more in &live {
@@ -143,7 +167,7 @@ async fn compare() -> bool {
         costs.push(result.cpu_us);
     }
     let ratio = median(ratios);
-    println!("median: {:.1} % of the bare server's cycles", ratio * 100.0);
+    println!("median: {:.1} % of the bare server's cycles; the floor {:.1} %", ratio * 100.0, median(floors) * 100.0);
     println!(
         "cost per cycle with {} live rows over {}: {:.2}",
         live[live.len() - 1],
@@ -154,5 +178,5 @@ async fn compare() -> bool {
 }
 
 fn report(name: &str, result: Result) {
-    println!("{name:<32} {:>8.0} cycles/s {:>8.1} us CPU/cycle", result.per_second, result.cpu_us);
+    println!("{name:<40} {:>8.0} cycles/s {:>8.1} us CPU/cycle", result.per_second, result.cpu_us);
 }

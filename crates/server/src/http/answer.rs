@@ -14,7 +14,7 @@ pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// An answer with a JSON body.
 pub fn json<T: Serialize>(status: StatusCode, body: &T) -> Answer {
     // Serialising our own structs into memory cannot fail; an empty body would show at once in any test.
-    let mut bytes = Vec::with_capacity(768);
+    let mut bytes = Vec::with_capacity(1280);
     let _ = serde_json::to_writer(&mut bytes, body);
     with_body(status, JSON, bytes.into())
 }

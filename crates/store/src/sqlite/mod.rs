@@ -7,6 +7,7 @@
 mod migrate;
 mod read;
 mod rows;
+mod session;
 mod write;
 mod writer;
 
@@ -26,6 +27,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub use migrate::{SCHEMA, migrations_sql, schema_version};
+use session::Session;
 use writer::Writer;
 
 /// The SQLite that is linked must not have the WAL-reset bug (fixed in 3.51.3): it loses committed writes in just our shape.
@@ -121,13 +123,13 @@ impl SqliteStore {
     /// Runs a write among the decisions, in their transaction. It may run again if a neighbour failed.
     async fn write<T: Send + 'static>(
         &self,
-        mut work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        mut work: impl FnMut(&mut Session<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreResult<T> {
         let slot = Arc::new(Mutex::new(None));
         let result = Arc::clone(&slot);
         self.writer
-            .run(Box::new(move |connection| {
-                let value = work(connection)?;
+            .run(Box::new(move |session| {
+                let value = work(session)?;
                 *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
                 Ok(())
             }))
@@ -195,7 +197,7 @@ fn broken_at(path: &Path, error: &rusqlite::Error) -> StoreError {
 
 impl Store for SqliteStore {
     fn run(&self, mut job: Box<dyn Job>) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(self.writer.run(Box::new(move |connection| write::run(connection, &mut *job))))
+        Box::pin(self.writer.run(Box::new(move |session| write::run(session, &mut *job))))
     }
 
     fn verification<'a>(
@@ -227,7 +229,7 @@ impl Store for SqliteStore {
             if !self.read(move |connection| read::has_overdue_delivery(connection, now)).await? {
                 return Ok(Vec::new());
             }
-            self.write(move |connection| write::claim(connection, now, lease, most)).await
+            self.write(move |session| write::claim(session, now, lease, most)).await
         })
     }
 
@@ -266,8 +268,7 @@ impl Store for SqliteStore {
                 return self.read(move |connection| read::count_old(connection, before, now)).await;
             }
             let after = self.cleaned_through.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let (cleaned, next) =
-                self.write(move |connection| write::cleanup(connection, before, now, most, &after)).await?;
+            let (cleaned, next) = self.write(move |session| write::cleanup(session, before, now, most, &after)).await?;
             *self.cleaned_through.lock().unwrap_or_else(PoisonError::into_inner) = next;
             Ok(cleaned)
         })
@@ -279,22 +280,22 @@ impl Store for SqliteStore {
 
     fn begin_answer<'a>(&'a self, key: &'a AnswerKey, fresh: NewAnswer) -> BoxFuture<'a, StoreResult<KeptAnswer>> {
         let key = key.clone();
-        Box::pin(self.write(move |connection| write::begin_answer(connection, &key, &fresh)))
+        Box::pin(self.write(move |session| write::begin_answer(session.connection(), &key, &fresh)))
     }
 
     fn keep_answer<'a>(&'a self, key: &'a AnswerKey, answer: Vec<u8>) -> BoxFuture<'a, StoreResult<()>> {
         let key = key.clone();
-        Box::pin(self.write(move |connection| write::keep_answer(connection, &key, &answer)))
+        Box::pin(self.write(move |session| write::keep_answer(session.connection(), &key, &answer)))
     }
 
     fn release_answer<'a>(&'a self, key: &'a AnswerKey) -> BoxFuture<'a, StoreResult<()>> {
         let key = key.clone();
-        Box::pin(self.write(move |connection| write::release_answer(connection, &key)))
+        Box::pin(self.write(move |session| write::release_answer(session.connection(), &key)))
     }
 
     fn create_application<'a>(&'a self, application: &'a ApplicationRecord) -> BoxFuture<'a, StoreResult<bool>> {
         let application = application.clone();
-        Box::pin(self.write(move |connection| write::create_application(connection, &application)))
+        Box::pin(self.write(move |session| write::create_application(session.connection(), &application)))
     }
 
     fn applications(&self) -> BoxFuture<'_, StoreResult<Vec<ApplicationRecord>>> {
@@ -303,7 +304,7 @@ impl Store for SqliteStore {
 
     fn create_key<'a>(&'a self, key: &'a KeyRecord) -> BoxFuture<'a, StoreResult<()>> {
         let key = key.clone();
-        Box::pin(self.write(move |connection| write::create_key(connection, &key)))
+        Box::pin(self.write(move |session| write::create_key(session.connection(), &key)))
     }
 
     fn keys<'a>(&'a self, application: &'a ApplicationName) -> BoxFuture<'a, StoreResult<Vec<KeyRecord>>> {
@@ -317,17 +318,17 @@ impl Store for SqliteStore {
 
     fn revoke_key<'a>(&'a self, id: &'a str, now: Timestamp) -> BoxFuture<'a, StoreResult<bool>> {
         let id = id.to_owned();
-        Box::pin(self.write(move |connection| write::revoke_key(connection, &id, now)))
+        Box::pin(self.write(move |session| write::revoke_key(session.connection(), &id, now)))
     }
 
     fn create_record<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, StoreResult<bool>> {
         let record = record.clone();
-        Box::pin(self.write(move |connection| write::create_record(connection, &record)))
+        Box::pin(self.write(move |session| write::create_record(session.connection(), &record)))
     }
 
     fn update_record<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, StoreResult<bool>> {
         let record = record.clone();
-        Box::pin(self.write(move |connection| write::update_record(connection, &record)))
+        Box::pin(self.write(move |session| write::update_record(session.connection(), &record)))
     }
 
     fn record<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, StoreResult<Option<Record>>> {
@@ -342,7 +343,7 @@ impl Store for SqliteStore {
 
     fn delete_record<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, StoreResult<bool>> {
         let name = name.clone();
-        Box::pin(self.write(move |connection| write::delete_record(connection, &name)))
+        Box::pin(self.write(move |session| write::delete_record(session.connection(), &name)))
     }
 
     fn ping(&self) -> BoxFuture<'_, StoreResult<()>> {

@@ -10,16 +10,30 @@ use countersign::store::{
     ApplicationRecord, Cleaned, KeyRecord, ListFilter, Page, Record, RecordFilter, RecordName, RecordPage,
 };
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Statement, params, params_from_iter};
 
 use super::rows::{self, api_key_columns, delivery_columns, record_columns, verification_columns};
+use super::session::{Row, Session};
 
-/// The verification that a decision is about, with its place.
-pub(super) fn lookup(connection: &Connection, lookup: &Lookup) -> rusqlite::Result<Option<(i64, Verification)>> {
-    match lookup {
-        Lookup::ById { application, id } => by_id(connection, application, *id),
-        Lookup::Latest { application, service, to, purpose } => connection
-            .prepare_cached(concat!(
+const BY_ID: &str = concat!("SELECT ", verification_columns!(), " FROM verification WHERE id = ?1");
+const DELIVERIES: &str =
+    concat!("SELECT ", delivery_columns!(), " FROM delivery WHERE verification = ?1 ORDER BY number");
+
+/// The verification that a decision is about.
+pub(super) fn lookup(session: &mut Session<'_>, lookup: &Lookup) -> rusqlite::Result<Option<Row>> {
+    let found = match lookup {
+        Lookup::ById { application, id } => {
+            if let Some(row) = session.take_recent(*id) {
+                if row.verification.application == *application {
+                    return Ok(Some(row));
+                }
+                session.put_recent(row);
+                return Ok(None);
+            }
+            by_id(session.prepare(BY_ID)?, application, *id)?
+        }
+        Lookup::Latest { application, service, to, purpose } => session
+            .prepare(concat!(
                 "SELECT ",
                 verification_columns!(),
                 " FROM verification WHERE destination = ?1 AND application = ?2 AND purpose = ?3 AND service IS ?4 \
@@ -29,20 +43,22 @@ pub(super) fn lookup(connection: &Connection, lookup: &Lookup) -> rusqlite::Resu
                 params![to.reveal(), application.as_str(), purpose.as_str(), service.as_ref().map(|id| id.as_bytes())],
                 rows::verification,
             )
-            .optional(),
-        Lookup::ByReference { provider, reference } => by_reference(connection, provider, reference),
-    }
+            .optional()?,
+        Lookup::ByReference { provider, reference } => by_reference(session.connection(), provider, reference)?,
+    };
+    Ok(found.map(|(place, verification)| {
+        // What is kept of it is about to be out of date.
+        drop(session.take_recent(verification.id));
+        Row { place, verification, deliveries: None }
+    }))
 }
 
 fn by_id(
-    connection: &Connection,
+    statement: &mut Statement<'_>,
     application: &ApplicationName,
     id: VerificationId,
 ) -> rusqlite::Result<Option<(i64, Verification)>> {
-    let found = connection
-        .prepare_cached(concat!("SELECT ", verification_columns!(), " FROM verification WHERE id = ?1"))?
-        .query_row([id.as_bytes()], rows::verification)
-        .optional()?;
+    let found = statement.query_row([id.as_bytes()], rows::verification).optional()?;
     Ok(found.filter(|(_, row)| row.application == *application))
 }
 
@@ -69,29 +85,24 @@ fn by_reference(
         .optional()
 }
 
-pub(super) fn deliveries(connection: &Connection, place: i64, id: VerificationId) -> rusqlite::Result<Vec<Delivery>> {
-    connection
-        .prepare_cached(concat!(
-            "SELECT ",
-            delivery_columns!(),
-            " FROM delivery WHERE verification = ?1 ORDER BY number"
-        ))?
-        .query_map([place], |row| rows::delivery(row, id))?
-        .collect()
+pub(super) fn deliveries(session: &mut Session<'_>, row: &Row) -> rusqlite::Result<Vec<Delivery>> {
+    deliveries_of(session.prepare(DELIVERIES)?, row.place, row.verification.id)
 }
 
-pub(super) fn limit(connection: &Connection, key: &LimitKey) -> rusqlite::Result<Option<Tat>> {
-    connection
-        .prepare_cached("SELECT tat FROM limit_state WHERE key = ?1")?
+fn deliveries_of(statement: &mut Statement<'_>, place: i64, id: VerificationId) -> rusqlite::Result<Vec<Delivery>> {
+    statement.query_map([place], |row| rows::delivery(row, id))?.collect()
+}
+
+pub(super) fn limit(session: &mut Session<'_>, key: &LimitKey) -> rusqlite::Result<Option<Tat>> {
+    session
+        .prepare("SELECT tat FROM limit_state WHERE key = ?1")?
         .query_row([&key.0], |row| row.get(0).map(Tat))
         .optional()
 }
 
-pub(super) fn guesses(connection: &Connection, key: &GuessKey) -> rusqlite::Result<GuessLog> {
-    let found = connection
-        .prepare_cached(
-            "SELECT by_id, by_keyless, by_destination FROM guess_log WHERE application = ?1 AND destination = ?2",
-        )?
+pub(super) fn guesses(session: &mut Session<'_>, key: &GuessKey) -> rusqlite::Result<GuessLog> {
+    let found = session
+        .prepare("SELECT by_id, by_keyless, by_destination FROM guess_log WHERE application = ?1 AND destination = ?2")?
         .query_row([key.application.as_str(), &key.destination], |row| {
             Ok(GuessLog {
                 by_id: rows::instants_from_bytes(row.get_ref(0)?.as_blob()?),
@@ -108,8 +119,9 @@ pub(super) fn verification(
     application: &ApplicationName,
     id: VerificationId,
 ) -> rusqlite::Result<Option<(Verification, Vec<Delivery>)>> {
-    let Some((place, row)) = by_id(connection, application, id)? else { return Ok(None) };
-    let deliveries = deliveries(connection, place, id)?;
+    let found = by_id(&mut *connection.prepare_cached(BY_ID)?, application, id)?;
+    let Some((place, row)) = found else { return Ok(None) };
+    let deliveries = deliveries_of(&mut *connection.prepare_cached(DELIVERIES)?, place, id)?;
     Ok(Some((row, deliveries)))
 }
 
@@ -127,7 +139,7 @@ pub(super) fn verification_of(
         .query_row([delivery.as_bytes()], rows::verification)
         .optional()?;
     let Some((place, row)) = found.filter(|(_, row)| row.application == *application) else { return Ok(None) };
-    let deliveries = deliveries(connection, place, row.id)?;
+    let deliveries = deliveries_of(&mut *connection.prepare_cached(DELIVERIES)?, place, row.id)?;
     Ok(Some((row, deliveries)))
 }
 
@@ -187,9 +199,10 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> rusqlite::Re
     let more = found.len() > filter.limit;
     found.truncate(filter.limit);
     let next = if more { found.last().and_then(|(place, _)| u64::try_from(*place).ok()) } else { None };
+    let mut statement = connection.prepare_cached(DELIVERIES)?;
     let rows = found
         .into_iter()
-        .map(|(place, row)| deliveries(connection, place, row.id).map(|deliveries| (row, deliveries)))
+        .map(|(place, row)| deliveries_of(&mut statement, place, row.id).map(|deliveries| (row, deliveries)))
         .collect::<rusqlite::Result<_>>()?;
     Ok(Page { rows, next })
 }

@@ -14,62 +14,87 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::read;
 use super::rows::{self, api_key_columns, delivery_columns, verification_columns};
+use super::session::{Row, Session};
 
 /// Looks up, reads, decides, writes.
-pub(super) fn run(connection: &Connection, job: &mut dyn Job) -> rusqlite::Result<()> {
-    let (place, verification) = read::lookup(connection, &job.lookup())?.unzip();
-    let reads = job.reads(verification.as_ref());
-    let snapshot = Snapshot {
-        deliveries: match (place, &verification) {
-            (Some(place), Some(found)) if reads.deliveries => read::deliveries(connection, place, found.id)?,
-            _ => Vec::new(),
-        },
-        verification,
-        limits: reads.limits.iter().map(|key| read::limit(connection, key)).collect::<rusqlite::Result<_>>()?,
-        guesses: match &reads.guesses {
-            Some(key) => read::guesses(connection, key)?,
-            None => GuessLog::default(),
-        },
+pub(super) fn run(session: &mut Session<'_>, job: &mut dyn Job) -> rusqlite::Result<()> {
+    let mut found = read::lookup(session, &job.lookup())?;
+    let reads = job.reads(found.as_ref().map(|row| &row.verification));
+    if let Some(row) = found.as_mut().filter(|row| reads.deliveries && row.deliveries.is_none()) {
+        row.deliveries = Some(read::deliveries(session, row)?);
+    }
+    let limits = reads.limits.iter().map(|key| read::limit(session, key)).collect::<rusqlite::Result<_>>()?;
+    let guesses = match &reads.guesses {
+        Some(key) => read::guesses(session, key)?,
+        None => GuessLog::default(),
     };
+    let mut snapshot = Snapshot { limits, guesses, ..Snapshot::default() };
+    let mut place = None;
+    if let Some(row) = found {
+        place = Some(row.place);
+        snapshot.verification = Some(row.verification);
+        snapshot.deliveries = row.deliveries.unwrap_or_default();
+    }
     let changes = job.decide(&snapshot);
-    apply(connection, place, &changes)
+    place = apply(session, place, &changes)?;
+    if let Some(row) = as_written(place, reads.deliveries, snapshot, changes) {
+        session.put_recent(row);
+    }
+    Ok(())
 }
 
-fn apply(connection: &Connection, place: Option<i64>, changes: &Changes) -> rusqlite::Result<()> {
+/// The verification as the changes leave it; `None` if there is none, or not all of its deliveries are known.
+fn as_written(place: Option<i64>, deliveries_read: bool, snapshot: Snapshot, changes: Changes) -> Option<Row> {
+    let (verification, mut deliveries) = match changes.verification {
+        Some(Write::Insert(row)) => (row, Vec::new()),
+        Some(Write::Update(row)) if deliveries_read => (row, snapshot.deliveries),
+        None if deliveries_read => (snapshot.verification?, snapshot.deliveries),
+        _ => return None,
+    };
+    for write in changes.deliveries {
+        match write {
+            Write::Insert(row) => deliveries.push(row),
+            Write::Update(row) => {
+                let known = deliveries.iter_mut().find(|known| known.number == row.number)?;
+                *known = row;
+            }
+        }
+    }
+    Some(Row { place: place?, verification, deliveries: Some(deliveries) })
+}
+
+/// Writes; the place of the verification that it is about.
+fn apply(session: &mut Session<'_>, place: Option<i64>, changes: &Changes) -> rusqlite::Result<Option<i64>> {
     let mut place = place;
     match &changes.verification {
-        Some(Write::Insert(row)) => place = Some(insert_verification(connection, row)?),
-        Some(Write::Update(row)) => update_verification(connection, place, row)?,
+        Some(Write::Insert(row)) => place = Some(insert_verification(session, row)?),
+        Some(Write::Update(row)) => update_verification(session, place, row)?,
         None => {}
     }
     for write in &changes.deliveries {
         match write {
-            Write::Insert(row) => insert_delivery(connection, place, row)?,
-            Write::Update(row) => update_delivery(connection, place, row)?,
+            Write::Insert(row) => insert_delivery(session, place, row)?,
+            Write::Update(row) => update_delivery(session, place, row)?,
         }
     }
     for (key, tat) in &changes.limits {
-        connection
-            .prepare_cached("INSERT OR REPLACE INTO limit_state (key, tat) VALUES (?1, ?2)")?
+        session
+            .prepare("INSERT OR REPLACE INTO limit_state (key, tat) VALUES (?1, ?2)")?
             .execute(params![key.0, tat.0])?;
     }
     if let Some((key, log)) = &changes.guesses {
-        connection.prepare_cached("INSERT OR REPLACE INTO guess_log VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(
-            params![
-                key.application.as_str(),
-                key.destination,
-                rows::instants_to_bytes(&log.by_id),
-                rows::instants_to_bytes(&log.by_keyless),
-                rows::instants_to_bytes(&log.by_destination),
-                log.forgettable_at().as_millis(),
-            ],
-        )?;
+        session.prepare("INSERT OR REPLACE INTO guess_log VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+            key.application.as_str(),
+            key.destination,
+            rows::instants_to_bytes(&log.by_id),
+            rows::instants_to_bytes(&log.by_keyless),
+            rows::instants_to_bytes(&log.by_destination),
+            log.forgettable_at().as_millis(),
+        ])?;
     }
     for event in &changes.events {
-        connection
-            .prepare_cached(
-                "INSERT INTO event (kind, application, verification, delivery, at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
+        session
+            .prepare("INSERT INTO event (kind, application, verification, delivery, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute(params![
                 event.kind.as_str(),
                 event.application.as_str(),
@@ -79,16 +104,16 @@ fn apply(connection: &Connection, place: Option<i64>, changes: &Changes) -> rusq
             ])?;
     }
     if changes.decoy {
-        connection.prepare_cached("UPDATE decoy SET count = count + 1")?.execute([])?;
+        session.prepare("UPDATE decoy SET count = count + 1")?.execute([])?;
     }
-    Ok(())
+    Ok(place)
 }
 
-fn insert_verification(connection: &Connection, row: &Verification) -> rusqlite::Result<i64> {
+fn insert_verification(session: &mut Session<'_>, row: &Verification) -> rusqlite::Result<i64> {
     let (key, digest, sealed) = code_columns(&row.code);
     let metadata = (!row.metadata.is_empty()).then(|| serde_json::to_string(&row.metadata).unwrap_or_default());
-    connection
-        .prepare_cached(
+    session
+        .prepare(
             "INSERT INTO verification (id, application, destination, country, purpose, channel, status, created_at, expires_at, \
              finished_at, code_length, key_id, chosen_digest, chosen_sealed, sends, max_sends, resend_at, wrong_by_id, \
              wrong_by_destination, max_checks, locale, template, metadata, keyless, service, amount, payee, wording, follow_up_at) \
@@ -125,14 +150,14 @@ fn insert_verification(connection: &Connection, row: &Verification) -> rusqlite:
             rows::wording_to_json(&row.wording),
             row.follow_up_at.map(Timestamp::as_millis),
         ])?;
-    Ok(connection.last_insert_rowid())
+    Ok(session.connection().last_insert_rowid())
 }
 
 /// Only what can change does: the rest of a verification is what its code is bound to.
-fn update_verification(connection: &Connection, place: Option<i64>, row: &Verification) -> rusqlite::Result<()> {
+fn update_verification(session: &mut Session<'_>, place: Option<i64>, row: &Verification) -> rusqlite::Result<()> {
     let (_, _, sealed) = code_columns(&row.code);
-    let changed = connection
-        .prepare_cached(
+    let changed = session
+        .prepare(
             "UPDATE verification SET channel = ?2, status = ?3, finished_at = ?4, chosen_sealed = ?5, sends = ?6, resend_at = ?7, \
              wrong_by_id = ?8, wrong_by_destination = ?9, template = ?10, wording = ?11, follow_up_at = ?12 WHERE place = ?1",
         )?
@@ -162,9 +187,9 @@ fn code_columns(code: &CodeSource) -> CodeColumns<'_> {
     }
 }
 
-fn insert_delivery(connection: &Connection, place: Option<i64>, row: &Delivery) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
+fn insert_delivery(session: &mut Session<'_>, place: Option<i64>, row: &Delivery) -> rusqlite::Result<()> {
+    session
+        .prepare(
             "INSERT INTO delivery (verification, number, id, send, channel, provider, status, queued_at, at, error, message_id, \
              due_at, lease_until, claims) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
@@ -187,9 +212,9 @@ fn insert_delivery(connection: &Connection, place: Option<i64>, row: &Delivery) 
         .and_then(exactly_one)
 }
 
-fn update_delivery(connection: &Connection, place: Option<i64>, row: &Delivery) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
+fn update_delivery(session: &mut Session<'_>, place: Option<i64>, row: &Delivery) -> rusqlite::Result<()> {
+    session
+        .prepare(
             "UPDATE delivery SET status = ?3, at = ?4, error = ?5, message_id = ?6, lease_until = ?7, claims = ?8 \
              WHERE verification = ?1 AND number = ?2",
         )?
@@ -213,11 +238,13 @@ fn exactly_one(changed: usize) -> rusqlite::Result<()> {
 
 /// Takes overdue deliveries under a new lease.
 pub(super) fn claim(
-    connection: &Connection,
+    session: &mut Session<'_>,
     now: Timestamp,
     lease: Duration,
     most: usize,
 ) -> rusqlite::Result<Vec<Claimed>> {
+    session.forget();
+    let connection = session.connection();
     let due: Vec<(i64, i64)> = connection
         .prepare_cached(
             "SELECT verification, number FROM delivery WHERE status = 'queued' AND lease_until <= ?1 ORDER BY lease_until LIMIT ?2",
@@ -251,12 +278,14 @@ pub(super) fn claim(
 /// One small batch: a few rows of each kind, so that live traffic waits for milliseconds at most. Counters have no index on their
 /// time, which every send would pay for: they are walked in the order of their keys, a stretch in each batch, from `after` on.
 pub(super) fn cleanup(
-    connection: &Connection,
+    session: &mut Session<'_>,
     before: Timestamp,
     now: Timestamp,
     most: usize,
     after: &str,
 ) -> rusqlite::Result<(Cleaned, String)> {
+    session.forget();
+    let connection = session.connection();
     let rows = i64::try_from(most).unwrap_or(i64::MAX);
     let old: Vec<i64> = connection
         .prepare_cached("SELECT place FROM verification WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2")?

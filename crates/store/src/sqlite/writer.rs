@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use countersign::store::{StoreError, StoreResult};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
+use super::session::Session;
 use super::unavailable;
 
 /// Decisions that may wait at once. More than this means that the disk cannot keep up, and waiting longer would not help.
@@ -17,14 +17,12 @@ const QUEUE: usize = 8192;
 /// Decisions in one transaction: enough that the fsync is shared by all who wait, few enough that nobody waits for long.
 const BATCH: usize = 256;
 
-/// A batch of this size shows that many are asking at once. Then the next one waits a little and gathers more: on a machine whose
-/// cores are all busy that halves the number of fsyncs, and nobody who asks alone ever waits.
+/// A batch of this size shows that many are asking at once. Then the writer lets whoever shares its core go first, and gathers what
+/// they bring: where all cores are busy that halves the number of fsyncs, and where one is idle nobody waits for anything.
 const BUSY: usize = 12;
-/// How long it gathers.
-const GATHER: Duration = Duration::from_millis(3);
 
 /// What is done in a transaction. It may be done again: each time as if for the first time.
-pub(super) type Work = Box<dyn FnMut(&Connection) -> rusqlite::Result<()> + Send>;
+pub(super) type Work = Box<dyn FnMut(&mut Session<'_>) -> rusqlite::Result<()> + Send>;
 
 struct Task {
     work: Work,
@@ -94,25 +92,25 @@ impl Writer {
 }
 
 fn write_all(connection: &Connection, tasks: &Receiver<Task>, broken: &AtomicBool) {
+    let mut session = Session::new(connection);
     let mut batch = Vec::with_capacity(BATCH);
     let mut busy = false;
     while let Ok(first) = tasks.recv() {
         batch.push(first);
         if busy {
-            #[expect(clippy::disallowed_methods, reason = "a pause of the writer, seen by no rule")]
-            std::thread::sleep(GATHER);
+            std::thread::yield_now();
         }
         batch.extend(tasks.try_iter().take(BATCH - 1));
         busy = batch.len() >= BUSY;
-        commit(connection, &mut batch, broken);
+        commit(&mut session, &mut batch, broken);
     }
     // Leaves one file behind rather than three.
     let _ = connection.pragma_update(None, "wal_checkpoint", "truncate");
 }
 
 /// One transaction for all. If one of them fails, each gets a transaction of its own, so that none pays for its neighbour.
-fn commit(connection: &Connection, batch: &mut Vec<Task>, broken: &AtomicBool) {
-    match transaction(connection, batch, broken) {
+fn commit(session: &mut Session<'_>, batch: &mut Vec<Task>, broken: &AtomicBool) {
+    match transaction(session, batch, broken) {
         Ok(()) => batch.drain(..).for_each(|task| answer(task, Ok(()))),
         Err(error) if batch.len() == 1 => batch.drain(..).for_each(|task| answer(task, Err(unavailable(&error)))),
         Err(error) if is_about_the_file(&error) => {
@@ -121,17 +119,16 @@ fn commit(connection: &Connection, batch: &mut Vec<Task>, broken: &AtomicBool) {
         Err(_) => {
             for task in batch.drain(..) {
                 let mut alone = vec![task];
-                commit(connection, &mut alone, broken);
+                commit(session, &mut alone, broken);
             }
         }
     }
 }
 
-fn transaction(connection: &Connection, batch: &mut [Task], broken: &AtomicBool) -> rusqlite::Result<()> {
-    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let mut result = batch.iter_mut().try_for_each(|task| (task.work)(connection));
+fn transaction(session: &mut Session<'_>, batch: &mut [Task], broken: &AtomicBool) -> rusqlite::Result<()> {
+    let mut result = session.begin().and_then(|()| batch.iter_mut().try_for_each(|task| (task.work)(session)));
     if result.is_ok() {
-        result = connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([])).map(drop);
+        result = session.commit();
         // After a failed fsync nobody can say what is on the disk, and asking again may be answered wrongly: stop, and let the
         // next start recover from the log.
         if result.as_ref().is_err_and(is_io) {
@@ -141,8 +138,8 @@ fn transaction(connection: &Connection, batch: &mut [Task], broken: &AtomicBool)
             broken.store(true, Ordering::Release);
         }
     }
-    if result.is_err() && !connection.is_autocommit() {
-        let _ = connection.execute_batch("ROLLBACK");
+    if result.is_err() {
+        session.roll_back();
     }
     result
 }

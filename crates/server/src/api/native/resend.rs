@@ -49,7 +49,8 @@ pub(super) async fn resend(State(door): State<Shared>, id: Id, call: Call) -> Re
         if let Some(client) = client::read(&mut fields)? {
             request = request.client(client);
         }
-        let sending = door.send(seeded(request, &call)).await.map_err(|no| door.problem(&call.application(), no))?;
+        let sending =
+            door.verifier.send(seeded(request, &call)).await.map_err(|no| door.problem(&call.application(), no))?;
         answer(&door, sending, call.wait).await
     };
     call.answer(door, work).await

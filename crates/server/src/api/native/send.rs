@@ -79,7 +79,8 @@ const FIELDS: [&str; 10] =
 pub(super) async fn send(State(door): State<Shared>, call: Call) -> Response {
     let work = |door: Shared, call: Call| async move {
         let request = read(&mut call.fields(&FIELDS)?)?.application(call.application());
-        let sending = door.send(seeded(request, &call)).await.map_err(|no| door.problem(&call.application(), no))?;
+        let sending =
+            door.verifier.send(seeded(request, &call)).await.map_err(|no| door.problem(&call.application(), no))?;
         answer(&door, sending, call.wait).await
     };
     call.answer(door, work).await

@@ -95,7 +95,7 @@ pub(super) async fn send(
         .purpose(purpose.as_str())
         .keyless()
         .client(client(door, &parts));
-    let sending = door.send(request).await.map_err(|no| refuse(door, simple, endpoint, &no))?;
+    let sending = door.verifier.send(request).await.map_err(|no| refuse(door, simple, endpoint, &no))?;
     let begun = sending.sent.begun;
     let waited = sending.wait(PATIENCE).await.map_err(|no| refuse(door, simple, endpoint, &no))?;
     let (word, verification, _) = waited;

@@ -30,10 +30,10 @@ pub(super) async fn create(State(door): State<Shared>, call: Call) -> Result<Res
     let channel = read_channel(&call)?;
     let (limits, names) = rate_limits::brought(&door, &call, &profile.sid).await?;
     let request = || Ok::<_, No>(read(&door, &call, &profile, channel)?.limits(limits.clone()));
-    let sent = match door.send(request()?).await {
+    let sent = match door.verifier.send(request()?).await {
         // A number that the account vouches for may be in any country: asked only when it matters.
         Err(Failure::Refused(Refusal::CountryBlocked)) if is_safe(&door, &call).await? => {
-            door.send(request()?.vouched()).await
+            door.verifier.send(request()?.vouched()).await
         }
         sent => sent,
     };
