@@ -7,9 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use countersign::store::{StoreError, StoreResult};
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::ErrorCode;
 use tokio::sync::oneshot;
 
+use super::connection::Connection;
 use super::unavailable;
 
 /// Decisions that may wait at once. More than this means that the disk cannot keep up, and waiting longer would not help.
