@@ -53,6 +53,7 @@ macro_rules! store_contract {
         $crate::store_contract! { @common $open }
         $crate::store_contract! { @each $open;
             what_came_before_is_still_there
+            what_was_begun_before_a_crash_is_found_whatever_began_since
             events_come_in_order_and_once
             each_end_is_one_event
         }
@@ -694,7 +695,12 @@ pub async fn an_answer_begun_before_a_crash_keeps_its_seed(store: Arc<dyn Store>
     assert_eq!(first.verification.id, again.verification.id);
     assert_eq!(again.verification.sends, 1);
     assert_eq!(bench.phone.messages().len(), 1);
-    // Also when another verification has begun since.
+}
+
+pub async fn what_was_begun_before_a_crash_is_found_whatever_began_since(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let first = bench.verifier.send(SendRequest::to(TO).seed([5; 56])).await.unwrap().sent;
+    bench.phone.wait_for_code(TO).await;
     bench.verifier.cancel(&first.verification.application, first.verification.id).await.unwrap();
     let other = bench.verifier.send(SendRequest::to(TO).seed([6; 56])).await.unwrap();
     assert!(other.sent.begun && other.sent.verification.id != first.verification.id);
