@@ -78,6 +78,8 @@ pub(crate) struct State {
     payment: Option<[String; 2]>,
     #[serde(default, skip_serializing_if = "KeptWording::is_empty")]
     wording: KeptWording,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    follow_up_at: Option<i64>,
     deliveries: Vec<KeptDelivery>,
 }
 
@@ -161,6 +163,7 @@ impl State {
             metadata: row.metadata.clone(),
             payment: row.payment.as_ref().map(|payment| [payment.amount.clone(), payment.payee.clone()]),
             wording: KeptWording { name, android_app_hash, values },
+            follow_up_at: row.follow_up_at.map(Timestamp::as_millis),
             deliveries: deliveries.iter().map(KeptDelivery::new).collect(),
         }
     }
@@ -230,6 +233,7 @@ impl State {
             metadata: self.metadata,
             payment: self.payment.map(|[amount, payee]| Payment { amount, payee }),
             wording: Wording { name, android_app_hash, values },
+            follow_up_at: self.follow_up_at.map(Timestamp::from_millis),
         };
         Ok((verification, deliveries))
     }
@@ -517,6 +521,7 @@ mod tests {
             metadata: [(text.to_owned(), text.to_owned())].into(),
             payment: (seed % 3 == 1).then(|| Payment { amount: text.to_owned(), payee: text.to_owned() }),
             wording: Wording { name: seed.is_multiple_of(2).then(|| text.to_owned()), ..Wording::default() },
+            follow_up_at: seed.is_multiple_of(2).then_some(at),
         };
         let delivery = Delivery {
             id: DeliveryId::from_bytes([seed; 16]),

@@ -53,6 +53,7 @@ struct Own {
     status: String,
     ends_at: String,
     due_at: String,
+    follow_up_at: String,
     state: String,
 }
 
@@ -63,12 +64,12 @@ pub(crate) struct Statements {
     pub(crate) by_id: String,
     /// destination, application, purpose, service → the latest.
     pub(crate) latest: String,
-    /// id, application, service, destination, purpose, status, ends_at, due_at, state, and in somebody else's table verified,
-    /// created_at, expires_at.
+    /// id, application, service, destination, purpose, status, ends_at, due_at, follow_up_at, state, and in somebody else's table
+    /// verified, created_at, expires_at.
     pub(crate) insert: String,
     /// destination, application, purpose, service: the one before goes, where one row is all that there is.
     pub(crate) replace: Option<String>,
-    /// id, status, due_at, state.
+    /// id, status, due_at, follow_up_at, state.
     pub(crate) update: String,
     /// id, true.
     pub(crate) approve: Option<String>,
@@ -78,6 +79,8 @@ pub(crate) struct Statements {
     pub(crate) has_due: String,
     /// now, most → ends_at, application, id of those that are called pending although their time was up.
     pub(crate) overdue: String,
+    /// now, most → application, id of those of which the next attempt is due.
+    pub(crate) to_follow_up: String,
     /// status, before, most → ids.
     pub(crate) old: String,
     /// before → how many.
@@ -108,6 +111,7 @@ impl Table {
             status: plain("status"),
             ends_at: plain("expires_at"),
             due_at: plain("due_at"),
+            follow_up_at: plain("follow_up_at"),
             state: plain("state"),
         };
         let names = [plain("verification"), plain("id"), plain("destination"), plain("purpose")];
@@ -123,6 +127,7 @@ impl Table {
             status: own("status"),
             ends_at: own("ends_at"),
             due_at: own("due_at"),
+            follow_up_at: own("follow_up_at"),
             state: own("state"),
         };
         let columns = &existing.columns;
@@ -148,18 +153,18 @@ impl Table {
     }
 
     fn with([name, id, destination, purpose]: [String; 4], own: Own, copies: Option<&Copies>) -> Self {
-        let Own { place, application, service, status, ends_at, due_at, state } = &own;
+        let Own { place, application, service, status, ends_at, due_at, follow_up_at, state } = &own;
         let ours = format!("{state} IS NOT NULL");
         let columns =
             format!("{place}, {id}, {application}, {service}, {destination}, {purpose}, {status}, {ends_at}, {state}");
         let select = format!("SELECT {columns} FROM {name} WHERE");
         let statuses = Status::ALL.map(|status| format!("'{status}'")).join(", ");
         let mut into =
-            format!("{id}, {application}, {service}, {destination}, {purpose}, {status}, {ends_at}, {due_at}, {state}");
-        let mut values = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9".to_owned();
+            format!("{id}, {application}, {service}, {destination}, {purpose}, {status}, {ends_at}, {due_at}, {follow_up_at}, {state}");
+        let mut values = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10".to_owned();
         if let Some(copies) = copies {
             into += &format!(", {}, {}, {}, {place}", copies.verified, copies.created_at, copies.expires_at);
-            values += &format!(", ?10, ?11, ?12, {}", copies.place);
+            values += &format!(", ?11, ?12, ?13, {}", copies.place);
         }
         let sql = Statements {
             by_id: format!("{select} {id} = ?1 AND {ours}"),
@@ -171,7 +176,7 @@ impl Table {
             replace: copies.is_none().then(|| {
                 format!("DELETE FROM {name} WHERE {destination} = ?1 AND {application} = ?2 AND {purpose} = ?3 AND {service} = ?4")
             }),
-            update: format!("UPDATE {name} SET {status} = ?2, {due_at} = ?3, {state} = ?4 WHERE {id} = ?1 AND {ours}"),
+            update: format!("UPDATE {name} SET {status} = ?2, {due_at} = ?3, {follow_up_at} = ?4, {state} = ?5 WHERE {id} = ?1 AND {ours}"),
             approve: copies.map(|copies| format!("UPDATE {name} SET {} = ?2 WHERE {id} = ?1 AND {ours}", copies.verified)),
             due: format!("{select} {due_at} <= ?1 AND {ours} ORDER BY {due_at} LIMIT ?2"),
             has_due: format!("SELECT EXISTS (SELECT 1 FROM {name} WHERE {due_at} <= ?1)"),
@@ -179,12 +184,15 @@ impl Table {
                 "SELECT {ends_at}, {application}, {id} FROM {name} WHERE {status} = 'pending' AND {ends_at} <= ?1 \
                  ORDER BY {ends_at} LIMIT ?2"
             ),
+            to_follow_up: format!(
+                "SELECT {application}, {id} FROM {name} WHERE {follow_up_at} <= ?1 AND {ours} ORDER BY {follow_up_at} LIMIT ?2"
+            ),
             old: format!("SELECT {id} FROM {name} WHERE {status} = ?1 AND {ends_at} < ?2 LIMIT ?3"),
             count_old: format!("SELECT count(*) FROM {name} WHERE {status} IN ({statuses}) AND {ends_at} < ?1"),
             delete: format!("DELETE FROM {name} WHERE {id} = ?1 AND {ours}"),
             let_go: format!(
                 "UPDATE {name} SET {place} = NULL, {application} = NULL, {service} = NULL, {status} = NULL, {ends_at} = NULL, \
-                 {due_at} = NULL, {state} = NULL WHERE {id} = ?1 AND {ours}"
+                 {due_at} = NULL, {follow_up_at} = NULL, {state} = NULL WHERE {id} = ?1 AND {ours}"
             ),
             dump: format!("{select} {place} > ?1 AND {ours} ORDER BY {place} LIMIT ?2"),
         };
@@ -246,13 +254,14 @@ pub(crate) enum Condition {
 }
 
 /// The columns that we add to somebody else's table, with what they are there for.
-pub(crate) const ADDED: [(&str, &str); 7] = [
+pub(crate) const ADDED: [(&str, &str); 8] = [
     ("place", "the order in which verifications began"),
     ("application", "whose verification it is"),
     ("service", "which service of the application, empty for its own"),
     ("status", "pending, approved, canceled, expired, max_attempts_reached or failed"),
     ("ends_at", "when its time is up, in milliseconds since 1970"),
     ("due_at", "when a message that waits may be carried by anybody, or null"),
+    ("follow_up_at", "when the next provider or channel is tried, or null"),
     ("state", "everything else as JSON, null in rows that are not ours"),
 ];
 

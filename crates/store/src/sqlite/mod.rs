@@ -328,7 +328,10 @@ impl Store for SqliteStore {
         now: Timestamp,
         most: usize,
     ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>> {
-        Box::pin(self.read(move |connection| read::to_follow_up(connection, now, most)))
+        Box::pin(self.read_rows(
+            move |connection| read::to_follow_up(connection, now, most),
+            move |one, connection| one_row::to_follow_up(one, connection, now, most),
+        ))
     }
 
     fn cleanup(

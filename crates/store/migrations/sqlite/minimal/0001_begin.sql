@@ -9,11 +9,13 @@ CREATE TABLE verification (
     purpose     TEXT NOT NULL,
     status      TEXT NOT NULL,
     expires_at  INTEGER NOT NULL,
-    due_at      INTEGER,                -- when a message that waits may be carried by anybody; null if none waits
-    state       TEXT NOT NULL           -- everything else, its deliveries too, as JSON
+    due_at       INTEGER,               -- when a message that waits may be carried by anybody; null if none waits
+    follow_up_at INTEGER,               -- when the next provider or channel is tried; null when nothing is planned
+    state        TEXT NOT NULL          -- everything else, its deliveries too, as JSON
 ) STRICT;
 
 CREATE UNIQUE INDEX verification_id ON verification (id);
 CREATE UNIQUE INDEX verification_latest ON verification (destination, application, purpose, service);
 CREATE INDEX verification_ends ON verification (status, expires_at);
 CREATE INDEX verification_due ON verification (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX verification_follow_up ON verification (follow_up_at) WHERE follow_up_at IS NOT NULL;

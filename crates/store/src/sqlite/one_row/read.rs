@@ -159,6 +159,20 @@ pub(in super::super) fn overdue(
         .collect()
 }
 
+pub(in super::super) fn to_follow_up(
+    one: &OneRow,
+    connection: &Connection,
+    now: Timestamp,
+    most: usize,
+) -> rusqlite::Result<Vec<(ApplicationName, VerificationId)>> {
+    connection
+        .prepare_cached(&one.table.sql.to_follow_up)?
+        .query_map(params![now.as_millis(), i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+            Ok((parsed(0, row.get_ref(0)?.as_str()?)?, parsed(1, row.get_ref(1)?.as_str()?)?))
+        })?
+        .collect()
+}
+
 /// What a cleanup would delete.
 pub(in super::super) fn count_old(
     one: &OneRow,

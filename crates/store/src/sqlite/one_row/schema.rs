@@ -99,7 +99,7 @@ impl Plan {
         let has = |name: &str| columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
         let (mut lacking, mut what) = (Vec::new(), Vec::new());
         for (name, about) in ADDED {
-            let kind = if ["place", "ends_at", "due_at"].contains(&name) { "bigint" } else { "text" };
+            let kind = if ["place", "ends_at", "due_at", "follow_up_at"].contains(&name) { "bigint" } else { "text" };
             let name = format!("{PREFIX}{name}");
             if !has(&name) {
                 // Null in every row that is there: nothing that reads or writes the table notices.
@@ -238,7 +238,7 @@ fn length(declared: &str) -> Option<usize> {
     rest.trim_end().strip_suffix(')').filter(|_| is_text)?.trim().parse().ok()
 }
 
-fn indexes(existing: &Existing) -> [(String, String); 4] {
+fn indexes(existing: &Existing) -> [(String, String); 5] {
     let (table, columns) = (&existing.table, &existing.columns);
     let index = |unique: &str, name: &str, on: String, when: &str| {
         let name = format!("{PREFIX}{name}");
@@ -252,6 +252,7 @@ fn indexes(existing: &Existing) -> [(String, String); 4] {
         index("", "latest", latest, "state"),
         index("", "ends", format!("{PREFIX}status, {PREFIX}ends_at"), "status"),
         index("", "due", format!("{PREFIX}due_at"), "due_at"),
+        index("", "follow_up", format!("{PREFIX}follow_up_at"), "follow_up_at"),
     ]
 }
 

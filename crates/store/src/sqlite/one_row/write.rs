@@ -93,6 +93,7 @@ fn insert(one: &OneRow, connection: &Connection, row: &Verification, deliveries:
         row.status.as_str().to_owned().into(),
         row.expires_at.as_millis().into(),
         due_at(deliveries).into(),
+        row.follow_up_at.map(Timestamp::as_millis).into(),
         State::new(row, deliveries).to_json().into(),
     ];
     if let Some(written) = one.written {
@@ -132,7 +133,13 @@ fn update(one: &OneRow, connection: &Connection, row: &Verification, deliveries:
     let state = State::new(row, deliveries).to_json();
     connection
         .prepare_cached(&one.table.sql.update)?
-        .execute(params![row.id.to_string(), row.status.as_str(), due_at(deliveries), state])
+        .execute(params![
+            row.id.to_string(),
+            row.status.as_str(),
+            due_at(deliveries),
+            row.follow_up_at.map(Timestamp::as_millis),
+            state
+        ])
         .and_then(support::exactly_one)
 }
 
