@@ -159,8 +159,9 @@ impl Table {
             format!("{place}, {id}, {application}, {service}, {destination}, {purpose}, {status}, {ends_at}, {state}");
         let select = format!("SELECT {columns} FROM {name} WHERE");
         let statuses = Status::ALL.map(|status| format!("'{status}'")).join(", ");
-        let mut into =
-            format!("{id}, {application}, {service}, {destination}, {purpose}, {status}, {ends_at}, {due_at}, {follow_up_at}, {state}");
+        let mut into = format!(
+            "{id}, {application}, {service}, {destination}, {purpose}, {status}, {ends_at}, {due_at}, {follow_up_at}, {state}"
+        );
         let mut values = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10".to_owned();
         if let Some(copies) = copies {
             into += &format!(", {}, {}, {}, {place}", copies.verified, copies.created_at, copies.expires_at);
