@@ -92,8 +92,29 @@ pub enum Command {
     #[command(after_help = "Examples:\n  countersign cleanup --dry-run\n  countersign cleanup --older-than 7d")]
     Cleanup(Cleanup),
     /// Bring the store's schema up to date, or print the SQL
-    #[command(after_help = "Examples:\n  countersign migrate\n  countersign migrate --print > schema.sql")]
+    #[command(
+        after_help = "Examples:\n  countersign migrate\n  countersign migrate --print > schema.sql\n\nThe table of an application (store.layout = \"existing\") is altered by this command alone; --print shows what it lacks."
+    )]
     Migrate(Migrate),
+    /// Write everything that the store has into a file of JSON lines
+    #[command(
+        after_help = "Examples:\n  countersign export all.jsonl\n  countersign export all.jsonl --continue\n  countersign export | gzip > all.jsonl.gz\n\nThe file holds destinations: keep it as you keep the database. Codes are not in it, nor is the key ring (keys.file):\nwhoever moves verifications moves the ring with them. End the service before, or what happens meanwhile is missing."
+    )]
+    Export(Export),
+    /// Take a file of `export` into the store
+    ///
+    /// It can be done again: what is there already is left. Rows that differ from what is there are left too, and named (exit code 1).
+    /// A line that cannot be read is named with its number; those before it are in.
+    #[command(after_help = "Examples:\n  countersign import all.jsonl\n  zcat all.jsonl.gz | countersign import")]
+    Import(Import),
+    /// Copy the store's file while it is in use (SQLite)
+    #[command(
+        after_help = "Examples:\n  countersign backup /backups/countersign-$(date +%F).db\n\nNothing is overwritten. Copy the key ring (keys.file) too: without it nothing in the copy can be checked."
+    )]
+    Backup {
+        /// The copy; it must not be there yet
+        file: PathBuf,
+    },
     /// Applications: the tenants, each with its own verifications, limits and keys
     #[command(subcommand)]
     App(App),
@@ -225,6 +246,23 @@ pub struct Migrate {
     /// Print the SQL instead of running it
     #[arg(long)]
     pub print: bool,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The file; it must not be there yet [default: standard output]
+    pub file: Option<PathBuf>,
+    /// Go on with a file that was cut short
+    #[arg(long, requires = "file")]
+    pub r#continue: bool,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The file [default: standard input]
+    pub file: Option<PathBuf>,
 }
 
 /// `app`.

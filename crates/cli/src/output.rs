@@ -11,6 +11,7 @@ use countersign::{Broken, Failure};
 use countersign_server::config::{Place, Problems};
 use countersign_server::keys::KeyFileError;
 use countersign_server::setup::SetUpError;
+use countersign_server::transfer::{ExportError, ImportError};
 use serde_json::{Map, Value, json};
 
 /// What a command comes to.
@@ -140,6 +141,30 @@ impl From<countersign::store::StoreError> for Fault {
     fn from(error: countersign::store::StoreError) -> Self {
         let code = if error.is_temporary() { "store_unavailable" } else { "store_inconsistent" };
         Self::broken(code, error.to_string())
+    }
+}
+
+impl From<ExportError> for Fault {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Store(error) => error.into(),
+            ExportError::File(_) => Self::broken("file", error.to_string()),
+            ExportError::NoExport | ExportError::Complete(_) => Self::usage("usage", error.to_string()),
+        }
+    }
+}
+
+impl From<ImportError> for Fault {
+    fn from(error: ImportError) -> Self {
+        let message = error.to_string();
+        match error {
+            ImportError::Store(error) => error.into(),
+            ImportError::File(_) => Self::broken("file", message),
+            ImportError::Line { line, .. } => {
+                let advice = "the lines before it are in the store; mend it and import the file again";
+                Self::refused("invalid_line", format!("{message}; {advice}")).with("line", json!(line))
+            }
+        }
     }
 }
 

@@ -194,6 +194,12 @@ impl KeyRing {
         &self.active
     }
 
+    /// Whether it has the key of this id.
+    #[must_use]
+    pub fn knows(&self, id: &KeyId) -> bool {
+        self.keys.iter().any(|(known, _)| known == id)
+    }
+
     /// The code of a verification, `length` digits.
     ///
     /// # Errors

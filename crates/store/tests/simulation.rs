@@ -24,6 +24,7 @@ use countersign::core::verification::{Budget, By, DeliveryStatus, GuessLog, Stat
 use countersign::{
     CheckRequest, Cleanup, Clock, Failure, ManualClock, MemoryStore, RecordingSender, SendRequest, Store, Verifier,
 };
+use countersign_store::layout::{Existing, Layout};
 use countersign_store::sqlite::{Options, SqliteStore};
 
 const DESTINATIONS: [&str; 3] = ["+255694230173", "+12025550143", "+447400123456"];
@@ -57,6 +58,9 @@ struct Witness {
     sends: Vec<(Timestamp, &'static str)>,
     checks_left: HashMap<VerificationId, u32>,
     acknowledged: HashMap<VerificationId, u32>,
+    latest: HashMap<(&'static str, String), VerificationId>,
+    /// Followed by another, in a store that keeps the latest alone.
+    replaced: HashSet<VerificationId>,
 }
 
 struct World {
@@ -67,14 +71,16 @@ struct World {
     dice: Dice,
     runtime: tokio::runtime::Runtime,
     verifier: Verifier,
+    /// Whether the store keeps more than the latest of each destination and purpose.
+    history: bool,
 }
 
 impl World {
-    fn new(store: Arc<dyn Store>, seed: u64) -> Self {
+    fn new(store: Arc<dyn Store>, seed: u64, history: bool) -> Self {
         let clock = ManualClock::at(Timestamp::from_millis(1_790_000_000_000));
         let phones = ["one", "two"].map(|name| Arc::new(RecordingSender::new(name)));
         let (runtime, verifier) = start(&store, &clock, &phones);
-        Self { store, clock, phones, witness: Witness::default(), dice: Dice(seed), runtime, verifier }
+        Self { store, clock, phones, witness: Witness::default(), dice: Dice(seed), runtime, verifier, history }
     }
 
     /// The process is gone: every task with it. What the store has stays.
@@ -156,6 +162,8 @@ impl World {
             assert!(!self.witness.expires.contains_key(&row.id), "an id was given twice");
             assert_eq!(row.expires_at.since(row.created_at), Duration::from_secs(300));
             self.witness.known.push((row.id, to));
+            let before = self.witness.latest.insert((to, row.purpose.to_string()), row.id);
+            self.witness.replaced.extend(before.filter(|_| !self.history));
             self.witness.expires.insert(row.id, row.expires_at);
         }
         assert_eq!(self.witness.expires[&row.id], row.expires_at, "sending again moved the end");
@@ -296,6 +304,10 @@ impl World {
         let now = self.clock.now();
         for &(id, to) in &self.witness.known {
             let found = self.runtime.block_on(self.verifier.verification(&ApplicationName::default(), id)).unwrap();
+            if self.witness.replaced.contains(&id) {
+                assert!(found.is_none(), "a row was followed by another and is still there");
+                continue;
+            }
             let Some((row, deliveries)) = found else {
                 assert!(
                     self.witness.expires[&id] + Cleanup::default().older_than < now + Duration::from_secs(3_600),
@@ -410,9 +422,9 @@ fn start(
     (runtime, builder.build().unwrap())
 }
 
-fn simulate(seed: u64, steps: u32, store: Arc<dyn Store>) {
+fn simulate(seed: u64, steps: u32, store: Arc<dyn Store>, history: bool) {
     let run = std::panic::AssertUnwindSafe(|| {
-        let mut world = World::new(store, seed);
+        let mut world = World::new(store, seed, history);
         for _ in 0..steps {
             world.step();
         }
@@ -441,17 +453,42 @@ fn seeds(count: u64) -> Vec<u64> {
 #[test]
 fn the_laws_hold_in_memory() {
     for seed in seeds(40) {
-        simulate(seed, 400, Arc::new(MemoryStore::default()));
+        simulate(seed, 400, Arc::new(MemoryStore::default()), true);
+    }
+}
+
+fn simulate_on_sqlite(layout: &Layout, count: u64) {
+    for seed in seeds(count) {
+        let name = format!("simulation-{}-{seed}", layout.as_str());
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("test.db");
+        if let Layout::Existing(_) = layout {
+            let made = rusqlite::Connection::open(&file).unwrap();
+            made.execute_batch(
+                "CREATE TABLE verification (verification_id varchar(50) PRIMARY KEY, phone varchar(15), code integer, \
+                 verification_type varchar(20), verified bool, created_at datetime, expires_at datetime)",
+            )
+            .unwrap();
+        }
+        let store = SqliteStore::open_as(&file, layout, Options::default()).unwrap();
+        simulate(seed, 250, Arc::new(store), *layout != Layout::Minimal);
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }
 
 #[test]
 fn the_laws_hold_on_sqlite() {
-    for seed in seeds(6) {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("simulation-{seed}"));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
-        simulate(seed, 250, Arc::new(SqliteStore::open(&folder.join("test.db"), Options::default()).unwrap()));
-        std::fs::remove_dir_all(&folder).unwrap();
-    }
+    simulate_on_sqlite(&Layout::Standalone, 6);
+}
+
+#[test]
+fn the_laws_hold_on_sqlite_with_one_small_table() {
+    simulate_on_sqlite(&Layout::Minimal, 6);
+}
+
+#[test]
+fn the_laws_hold_in_a_table_of_the_application() {
+    simulate_on_sqlite(&Layout::Existing(Existing::django()), 6);
 }

@@ -12,6 +12,9 @@
 //! countersign::store_contract!(open);
 //! # fn main() {}
 //! ```
+//! A store that keeps the latest verification of each destination and purpose alone, and no events, says so:
+//! `store_contract!(open, without history)`. Then it is held to that instead, and to everything else.
+//!
 //! A promise is a function that takes a new, empty store and panics if it is broken. What can be promised of a decision is tested
 //! through a [`Verifier`], concurrency included: that is how stores are used.
 #![allow(
@@ -40,12 +43,28 @@ use countersign_core::time::Timestamp;
 use countersign_core::verification::{DeliveryStatus, Payment, Status, Wording};
 
 use crate::store::{AnswerKey, KeptAnswer, ListFilter, NewAnswer, Record, RecordFilter, RecordName};
-use crate::{CheckRequest, Cleanup, Failure, ManualClock, RecordingSender, SendRequest, Store, Verifier};
+use crate::transfer::{Dumped, Loaded, Row, RowKind};
+use crate::{CheckRequest, Cleanup, Failure, ManualClock, MemoryStore, RecordingSender, SendRequest, Store, Verifier};
 
 /// Makes one test of each promise, for a function that opens a new, empty store.
 #[macro_export]
 macro_rules! store_contract {
     ($open:path) => {
+        $crate::store_contract! { @common $open }
+        $crate::store_contract! { @each $open;
+            what_came_before_is_still_there
+            what_was_begun_before_a_crash_is_found_whatever_began_since
+            events_come_in_order_and_once
+            each_end_is_one_event
+        }
+    };
+    ($open:path, without history) => {
+        $crate::store_contract! { @common $open }
+        $crate::store_contract! { @each $open;
+            only_the_latest_is_kept_and_no_events
+        }
+    };
+    (@common $open:path) => {
         $crate::store_contract! { @each $open;
             what_is_written_is_read_back
             what_is_absent_is_none
@@ -65,7 +84,6 @@ macro_rules! store_contract {
             a_carrier_that_lost_its_lease_is_not_heard
             an_unclaimed_delivery_is_carried
             receipts_find_their_delivery
-            events_come_in_order_and_once
             expired_verifications_are_found
             what_nobody_answered_is_followed_up_once
             an_answer_is_kept_under_its_key
@@ -77,6 +95,8 @@ macro_rules! store_contract {
             records_of_one_name_are_created_once
             keys_are_found_by_digest_until_revoked
             cleanup_is_bounded_and_spares_the_living
+            what_was_moved_here_is_as_it_was
+            what_is_here_is_read_whole_and_in_pages
         }
     };
     (@each $open:path; $($promise:ident)*) => {
@@ -327,8 +347,6 @@ pub async fn parallel_right_codes_are_accepted_once(store: Arc<dyn Store>) {
         .await;
         assert_eq!(results.iter().filter(|result| **result == CheckResult::Approved).count(), 1, "round {round}");
     }
-    let events = bench.verifier.store().events(0, 10_000).await.unwrap();
-    assert_eq!(events.iter().filter(|(_, event)| event.kind == EventKind::VerificationApproved).count(), 200);
 }
 
 pub async fn a_right_code_among_wrong_ones_is_accepted(store: Arc<dyn Store>) {
@@ -529,6 +547,57 @@ pub async fn events_come_in_order_and_once(store: Arc<dyn Store>) {
     assert_eq!(rest, events[1..2]);
 }
 
+pub async fn each_end_is_one_event(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let (id, code) = bench.send(TO).await;
+    let results = all((0..20).map(|_| {
+        let (verifier, request) = (bench.verifier.clone(), CheckRequest::by_id(id, &code));
+        async move { verifier.check(request).await.unwrap().result }
+    }))
+    .await;
+    assert_eq!(results.iter().filter(|result| **result == CheckResult::Approved).count(), 1);
+    bench.send(TO).await;
+    bench.clock.advance(Duration::from_secs(300));
+    for _ in 0..2 {
+        bench.verifier.expire_overdue().await.unwrap();
+    }
+    let events = bench.verifier.store().events(0, 100).await.unwrap();
+    let count = |kind| events.iter().filter(|(_, event)| event.kind == kind).count();
+    assert_eq!((count(EventKind::VerificationApproved), count(EventKind::VerificationExpired)), (1, 1));
+}
+
+/// Two verifications of one destination and purpose, the first of which is over; their ids, and the first one's delivery.
+async fn one_after_the_other(bench: &Bench) -> (VerificationId, VerificationId, String) {
+    let (first, code) = bench.send(TO).await;
+    let (_, deliveries) = bench.verifier.verification(&ApplicationName::default(), first).await.unwrap().unwrap();
+    assert_eq!(bench.check(first, &code).await.unwrap(), CheckResult::Approved);
+    let (second, _) = bench.send(TO).await;
+    assert_ne!(first, second);
+    (first, second, deliveries[0].id.to_string())
+}
+
+pub async fn what_came_before_is_still_there(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let (first, second, delivery) = one_after_the_other(&bench).await;
+    let (row, _) = bench.verifier.verification(&ApplicationName::default(), first).await.unwrap().unwrap();
+    assert_eq!(row.status, Status::Approved);
+    assert_eq!(bench.check(first, "000000").await.unwrap(), CheckResult::AlreadyUsed);
+    assert!(bench.verifier.receipt("phone", &delivery, DeliveryStatus::Delivered, None).await.unwrap());
+    let page = bench.verifier.list(&everything(&bench)).await.unwrap();
+    assert_eq!(page.rows.iter().map(|(row, _)| row.id).collect::<Vec<_>>(), [second, first]);
+}
+
+pub async fn only_the_latest_is_kept_and_no_events(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let (first, second, delivery) = one_after_the_other(&bench).await;
+    assert!(bench.verifier.verification(&ApplicationName::default(), first).await.unwrap().is_none());
+    assert_eq!(refusal(bench.check(first, "000000").await).kind(), Kind::NotFound);
+    assert!(!bench.verifier.receipt("phone", &delivery, DeliveryStatus::Delivered, None).await.unwrap());
+    let page = bench.verifier.list(&everything(&bench)).await.unwrap();
+    assert_eq!(page.rows.iter().map(|(row, _)| row.id).collect::<Vec<_>>(), [second]);
+    assert!(bench.verifier.store().events(0, 100).await.unwrap().is_empty());
+}
+
 pub async fn expired_verifications_are_found(store: Arc<dyn Store>) {
     let bench = Bench::new(store);
     let (id, code) = bench.send(TO).await;
@@ -541,8 +610,6 @@ pub async fn expired_verifications_are_found(store: Arc<dyn Store>) {
     assert_eq!(bench.verifier.expire_overdue().await.unwrap(), 0);
     let (row, _) = bench.verifier.verification(&ApplicationName::default(), id).await.unwrap().unwrap();
     assert_eq!(row.status, Status::Expired);
-    let events = bench.verifier.store().events(0, 100).await.unwrap();
-    assert_eq!(events.last().unwrap().1.kind, EventKind::VerificationExpired);
 }
 
 pub async fn what_nobody_answered_is_followed_up_once(store: Arc<dyn Store>) {
@@ -628,7 +695,12 @@ pub async fn an_answer_begun_before_a_crash_keeps_its_seed(store: Arc<dyn Store>
     assert_eq!(first.verification.id, again.verification.id);
     assert_eq!(again.verification.sends, 1);
     assert_eq!(bench.phone.messages().len(), 1);
-    // Also when another verification has begun since.
+}
+
+pub async fn what_was_begun_before_a_crash_is_found_whatever_began_since(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let first = bench.verifier.send(SendRequest::to(TO).seed([5; 56])).await.unwrap().sent;
+    bench.phone.wait_for_code(TO).await;
     bench.verifier.cancel(&first.verification.application, first.verification.id).await.unwrap();
     let other = bench.verifier.send(SendRequest::to(TO).seed([6; 56])).await.unwrap();
     assert!(other.sent.begun && other.sent.verification.id != first.verification.id);
@@ -825,4 +897,125 @@ pub async fn cleanup_is_bounded_and_spares_the_living(store: Arc<dyn Store>) {
     assert_eq!((left.verifications, left.others), (0, 0));
     assert_eq!(bench.check(living, &code).await.unwrap(), CheckResult::Approved);
     assert_eq!(Policy::default().max_checks, 5);
+}
+
+/// Something of every kind, nothing of it replaced by what came later. Gives an id that is pending, and its code.
+async fn filled(store: &Arc<dyn Store>) -> (VerificationId, String) {
+    let bench = Bench::with(Arc::clone(store), |application| {
+        application.limits = LimitRule::defaults();
+        application.policy.allow_custom_code = true;
+    });
+    let name = ApplicationName::default();
+    bench.verifier.create_application(&name).await.unwrap();
+    bench.verifier.create_application(&"other".parse().unwrap()).await.unwrap();
+    for _ in 0..3 {
+        bench.verifier.create_key(&name).await.unwrap();
+    }
+    let revoked = store.keys(&name).await.unwrap()[0].id.clone();
+    store.revoke_key(&revoked, bench.verifier.now()).await.unwrap();
+    for kept in [record("house", "h1", None), record("room", "r1", Some("h1")), record("room", "r2", Some("h1"))] {
+        assert!(store.create_record(&kept).await.unwrap());
+    }
+    for key in 1..4 {
+        store.begin_answer(&answer_key(key), new_answer(key, bench.verifier.now())).await.unwrap();
+    }
+    store.keep_answer(&answer_key(2), vec![0, 1, 255]).await.unwrap();
+    for nth in 0..5 {
+        let (id, code) = bench.send(&format!("+25569423016{nth}")).await;
+        let offered = if nth == 0 { code } else { wrong(&code, nth) };
+        bench.check(id, &offered).await.unwrap();
+    }
+    let service = ServiceId::from_bytes([3; 16]);
+    let request = SendRequest::to("jane@example.com").channel(Channel::Email).service(service).client("192.0.2.1");
+    let metadata = BTreeMap::from([("order".to_owned(), "12 – „x“".to_owned())]);
+    bench.verifier.send(request.custom_code("00012345").metadata(metadata)).await.unwrap();
+    bench.phone.wait_for_code("jane@example.com").await;
+    bench.send(TO).await
+}
+
+/// Everything, by kind, read in pages of `most`.
+async fn whole(store: &Arc<dyn Store>, most: usize) -> Vec<Dumped> {
+    let mut rows = Vec::new();
+    for kind in RowKind::ALL {
+        let mut after = None;
+        loop {
+            let page = store.dump(kind, after.as_deref(), most).await.unwrap();
+            assert!(page.len() <= most && page.iter().all(|dumped| dumped.row.kind() == kind));
+            let last = page.len() < most;
+            after = page.last().map(|dumped| dumped.place.clone()).or(after);
+            rows.extend(page);
+            if last {
+                break;
+            }
+        }
+    }
+    rows
+}
+
+fn rows_of(dumped: Vec<Dumped>) -> Vec<Row> {
+    dumped.into_iter().map(|dumped| dumped.row).collect()
+}
+
+pub async fn what_is_here_is_read_whole_and_in_pages(store: Arc<dyn Store>) {
+    let (id, code) = filled(&store).await;
+    let rows = whole(&store, 1000).await;
+    assert!(rows == whole(&store, 1).await && rows == whole(&store, 2).await, "pages of any length give the same");
+    let count = |kind| rows.iter().filter(|dumped| dumped.row.kind() == kind).count();
+    assert_eq!((count(RowKind::Application), count(RowKind::Key), count(RowKind::Record)), (2, 3, 3));
+    assert_eq!((count(RowKind::Verification), count(RowKind::Answer), count(RowKind::Guesses)), (7, 3, 4));
+    assert!(count(RowKind::Limit) >= 7);
+    // And it is all there is to know: another store goes on from it.
+    let elsewhere: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let loaded = elsewhere.load(rows_of(rows)).await.unwrap();
+    assert!(loaded.iter().all(|loaded| *loaded == Loaded::New), "{loaded:?}");
+    let bench = Bench::new(elsewhere);
+    assert_eq!(bench.check(id, &wrong(&code, 0)).await.unwrap(), CheckResult::Incorrect);
+    assert_eq!(bench.check(id, &code).await.unwrap(), CheckResult::Approved);
+}
+
+pub async fn what_was_moved_here_is_as_it_was(store: Arc<dyn Store>) {
+    let source: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let (id, code) = filled(&source).await;
+    let rows = rows_of(whole(&source, 1000).await);
+    let loaded = store.load(rows.clone()).await.unwrap();
+    assert_eq!(loaded.len(), rows.len());
+    let kept: Vec<_> = rows.into_iter().zip(&loaded).filter(|(_, loaded)| **loaded != Loaded::NotKept).collect();
+    assert!(kept.iter().all(|(_, loaded)| **loaded == Loaded::New), "{loaded:?}");
+    assert!(loaded.iter().filter(|loaded| **loaded == Loaded::NotKept).count() == loaded.len() - kept.len());
+    let rows: Vec<_> = kept.into_iter().map(|(row, _)| row).collect();
+    assert!(rows.iter().any(|row| row.kind() == RowKind::Verification));
+    assert!(rows_of(whole(&store, 1000).await) == rows, "what was written is read back as it was, in its order");
+    let again = store.load(rows.clone()).await.unwrap();
+    assert!(again.iter().all(|loaded| *loaded == Loaded::Same), "{again:?}");
+    // What is here is left, and one that was followed by another is not put before it.
+    let mut changed = rows.clone();
+    for row in &mut changed {
+        match row {
+            Row::Application(row) => row.created_at = Timestamp::EPOCH,
+            Row::Key(row) => row.key_sid = "SK0".to_owned(),
+            Row::Record(row) => row.body = "{}".to_owned(),
+            Row::Verification(row, _) => row.sends += 1,
+            Row::Limit(_, tat) => tat.0 += 1,
+            Row::Guesses(_, log) => log.by_id.push(Timestamp::EPOCH),
+            Row::Answer(row) => row.answer = Some(b"another".to_vec()),
+            Row::Event(_, event) => event.at = Timestamp::EPOCH,
+        }
+    }
+    let differs = store.load(changed).await.unwrap();
+    assert!(differs.iter().all(|loaded| *loaded == Loaded::Differs), "{differs:?}");
+    let Some(Row::Verification(row, _)) = rows.iter().find(|row| row.kind() == RowKind::Verification) else {
+        unreachable!("there are verifications")
+    };
+    let mut older = row.clone();
+    older.id = VerificationId::from_bytes([0xEE; 16]);
+    older.created_at = older.created_at - Duration::from_secs(1);
+    assert_eq!(store.load(vec![Row::Verification(older, Vec::new())]).await.unwrap(), [Loaded::Older]);
+    assert!(rows_of(whole(&store, 1000).await) == rows, "nothing was changed");
+    let bench = Bench::new(store);
+    assert_eq!(bench.check(id, &wrong(&code, 0)).await.unwrap(), CheckResult::Incorrect);
+    assert_eq!(bench.check(id, &code).await.unwrap(), CheckResult::Approved);
+    // Receipts find what was moved.
+    let (_, deliveries) = bench.verifier.verification(&ApplicationName::default(), id).await.unwrap().unwrap();
+    let delivery = deliveries[0].id.to_string();
+    assert!(bench.verifier.receipt("phone", &delivery, DeliveryStatus::Delivered, None).await.unwrap());
 }

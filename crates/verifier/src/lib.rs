@@ -59,6 +59,7 @@ mod records;
 mod send;
 pub mod sender;
 pub mod store;
+pub mod transfer;
 mod upkeep;
 mod verifier;
 

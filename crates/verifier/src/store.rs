@@ -22,6 +22,7 @@ use countersign_core::time::Timestamp;
 use countersign_core::verification::{Delivery, Status, Verification};
 
 use crate::sender::BoxFuture;
+use crate::transfer::{Dumped, Loaded, Row, RowKind};
 
 /// What a store returns.
 pub type StoreResult<T> = Result<T, StoreError>;
@@ -186,6 +187,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// Deletes a record and all that it is the parent of, and what they are; `false` if there is none of this name.
     fn delete_record<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, StoreResult<bool>>;
+
+    /// The next rows of a kind after a place, as they are; from the beginning after `None`. Each row that is there from the first page
+    /// to the last is given once. Fewer than `most` are the last ones.
+    fn dump<'a>(
+        &'a self,
+        kind: RowKind,
+        after: Option<&'a str>,
+        most: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<Dumped>>>;
+
+    /// Writes rows as they are, all of them in one transaction; what is there already is left. What became of each, in their order.
+    fn load(&self, rows: Vec<Row>) -> BoxFuture<'_, StoreResult<Vec<Loaded>>>;
 
     /// Whether the store answers.
     fn ping(&self) -> BoxFuture<'_, StoreResult<()>>;

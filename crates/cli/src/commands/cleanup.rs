@@ -15,7 +15,7 @@ use crate::context::{Context, close};
 use crate::output::{Answer, Outcome};
 
 /// A command that is done sooner shows no bar.
-const QUIET_FOR: Duration = Duration::from_secs(1);
+pub(super) const QUIET_FOR: Duration = Duration::from_secs(1);
 
 pub async fn run(context: &Context, args: Cleanup) -> Outcome {
     let parts = context.parts().await?;
@@ -52,8 +52,8 @@ pub async fn run(context: &Context, args: Cleanup) -> Outcome {
     Ok(Answer::new(text, json))
 }
 
-/// Ctrl-C ends the work after the batch that is being deleted.
-fn stop_on_interrupt() -> Arc<AtomicBool> {
+/// Ctrl-C ends the work after the batch that is being done.
+pub(super) fn stop_on_interrupt() -> Arc<AtomicBool> {
     let stopped = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stopped);
     tokio::spawn(async move {

@@ -11,7 +11,7 @@ use countersign_server::config::document::DEFAULT_DISPLAY_NAME;
 use countersign_server::config::{Problems, Settings, StoreUrl};
 use countersign_server::keys::{self, Ring};
 use countersign_server::setup::providers::{Console, Inbox};
-use countersign_server::setup::{key_file, open_store, trial};
+use countersign_server::setup::{Layout, key_file, open_store, trial};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -164,14 +164,21 @@ fn store(list: &mut Checklist, settings: &Settings) -> Option<std::sync::Arc<dyn
             );
             return None;
         }
-        if !Path::new(path).exists() {
+        // A table of the application is looked at, and nothing is made.
+        if !Path::new(path).exists() && !matches!(settings.layout, Layout::Existing(_)) {
             list.ok("store", format!("{path} is made on the first run"));
             return None;
         }
     }
     match open_store(settings, false) {
         Ok(store) => {
-            list.ok("store", "reachable, and its schema is up to date");
+            list.ok(
+                "store",
+                format!("reachable, and its schema is up to date (layout \"{}\")", settings.layout.as_str()),
+            );
+            if let Layout::Existing(existing) = &settings.layout {
+                list.ok("table", format!("{} has what is needed; rows of others are not touched", existing.table));
+            }
             Some(store)
         }
         Err(error) => {

@@ -1,7 +1,7 @@
 //! `migrate`: the schema, brought up to date or printed.
 
 use countersign_server::config::StoreUrl;
-use countersign_server::setup::{migrations_sql, open_store};
+use countersign_server::setup::{open_store, schema_sql};
 use serde_json::json;
 
 use crate::args::Migrate;
@@ -11,8 +11,9 @@ use crate::output::{Answer, Outcome};
 pub fn run(context: &Context, args: &Migrate) -> Outcome {
     let settings = context.settings()?;
     if args.print {
-        let sql = migrations_sql();
-        return Ok(Answer::new(sql.clone(), json!({"sql": sql})));
+        let sql = schema_sql(&settings)?;
+        let text = if sql.is_empty() { "-- nothing is lacking" } else { &sql };
+        return Ok(Answer::new(text, json!({"sql": sql})));
     }
     open_store(&settings, true)?;
     let place = match &settings.store.url {

@@ -1,10 +1,13 @@
 //! One file for each command, named as it is typed.
 
 mod app;
+mod backup;
 mod check;
 mod cleanup;
 mod config;
 mod doctor;
+mod export;
+mod import;
 mod key;
 mod keys;
 mod migrate;
@@ -30,6 +33,9 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
         Command::Status(args) => status::run(context, args).await,
         Command::Cleanup(args) => cleanup::run(context, args).await,
         Command::Migrate(args) => migrate::run(context, &args),
+        Command::Export(args) => export::run(context, &args).await,
+        Command::Import(args) => import::run(context, &args).await,
+        Command::Backup { file } => backup::run(context, &file),
         Command::App(command) => app::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Provider(command) => provider::run(context, command).await,

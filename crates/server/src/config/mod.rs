@@ -30,6 +30,7 @@ use zeroize::Zeroizing;
 use crate::settings::{Bounds, HttpSettings, SimpleSettings, TwilioSettings};
 
 pub mod document;
+mod layout;
 mod problem;
 mod production;
 mod read;
@@ -49,7 +50,7 @@ pub use problem::{Place, Problem, Problems};
 pub use tree::variable;
 use tree::{Node, PREFIX};
 pub use value::{AndroidAppHash, Host, Origin, Prefix, PublicUrl, read_duration, write_duration};
-pub use words::{GuardMode, Layout, Listen, LogFormat, LogLevel, StoreUrl, TestCode, Wanted};
+pub use words::{ColumnNames, GuardMode, Layout, Listen, LogFormat, LogLevel, Preset, StoreUrl, TestCode, Wanted};
 
 /// The file that is read when none is named, if it is there.
 pub const DEFAULT_FILE: &str = "countersign.toml";
@@ -78,6 +79,8 @@ pub struct Settings {
     pub twilio: sections::Twilio,
     /// `[store]`.
     pub store: sections::Store,
+    /// The tables that `[store]` and `[store.existing]` mean.
+    pub layout: countersign_store::layout::Layout,
     /// `[keys]`.
     pub keys: sections::Keys,
     /// `[policy]`.

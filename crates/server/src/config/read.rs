@@ -20,12 +20,12 @@ use super::problem::{Place, Report};
 use super::section::Table;
 use super::sections::{
     ApplicationKeys, CleanupKeys, Delivery, Guard, Keys, Limit, Log, Policy, Provider, RouteKeys, SECTIONS, Server,
-    Simple, Store, TestDestinationKeys, Texts, Twilio,
+    Simple, Store, StoreExisting, TestDestinationKeys, Texts, Twilio,
 };
 use super::suggest;
 use super::texts::templates;
 use super::tree::{Data, Node};
-use super::{ApplicationSettings, ProviderSettings, RouteSettings, Settings, production, senders};
+use super::{ApplicationSettings, ProviderSettings, RouteSettings, Settings, layout, production, senders};
 
 /// What stands at the top of a file.
 const TOP: [&str; 15] = [
@@ -53,6 +53,10 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
     let server_table = root.table("server");
     server_table.finish(&[&Server::SECTION.names()[..], &["simple", "twilio"]].concat(), &elsewhere);
     let server = Server::read(&server_table, &Server::default());
+    let store_table = root.table("store");
+    store_table.finish(&[&Store::SECTION.names()[..], &["existing"]].concat(), &elsewhere);
+    let store = Store::read(&store_table, &Store::default());
+    let existing = one(&store_table, "existing", StoreExisting::SECTION.names(), StoreExisting::read);
     let policy = one(&root, "policy", Policy::SECTION.names(), Policy::read);
     workflow(&root.table("policy"), &policy);
     let delivery = one(&root, "delivery", Delivery::SECTION.names(), Delivery::read);
@@ -71,7 +75,8 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         server,
         simple: one(&server_table, "simple", Simple::SECTION.names(), Simple::read),
         twilio: one(&server_table, "twilio", Twilio::SECTION.names(), Twilio::read),
-        store: one(&root, "store", Store::SECTION.names(), Store::read),
+        layout: layout::layout(&store, &existing, &root),
+        store,
         keys: one(&root, "keys", Keys::SECTION.names(), Keys::read),
         guard: one(&root, "guard", Guard::SECTION.names(), Guard::read),
         log: one(&root, "log", Log::SECTION.names(), Log::read),

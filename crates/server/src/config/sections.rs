@@ -10,11 +10,12 @@ use countersign::core::limit::{LimitRule, Of, Per};
 use countersign::core::policy::{self, Countries, DeliveryPolicy, TextPolicy, Unknown};
 use countersign::core::route::{Candidate, Price, Route, Step};
 use countersign_providers::layers::ProviderBounds;
+use countersign_store::layout::{DestinationFormat, TableName};
 use ipnet::IpNet;
 
 use super::section::{Section, section};
 use super::value::{AndroidAppHash, Host, Locale, Origin, Prefix, PublicUrl};
-use super::words::{GuardMode, Layout, Listen, LogFormat, LogLevel, StoreUrl, TestCode, Wanted};
+use super::words::{ColumnNames, GuardMode, Layout, Listen, LogFormat, LogLevel, Preset, StoreUrl, TestCode, Wanted};
 
 section! {
     /// The HTTP service.
@@ -59,10 +60,30 @@ section! {
     Store, Table "store" {
         /// sqlite: and the path of a file, which is made if it is not there; relative to the working directory.
         url: StoreUrl = "sqlite:countersign.db";
-        /// Which tables: "standalone" keeps its own, with history.
+        /// Which tables: "standalone" keeps its own, with history; "minimal" one small table with the latest verification of each
+        /// destination and purpose; "existing" a table of your application, see [store.existing].
         layout: Layout = "standalone";
-        /// Brings the schema up to date when the service starts; if false, run `countersign migrate` before.
+        /// Brings the schema up to date when the service starts; if false, run `countersign migrate` before. The table of an
+        /// application (layout "existing") is never altered at a start: only `countersign migrate` does that.
         migrate: bool = true;
+    }
+}
+
+section! {
+    /// A table that your application already has, for layout = "existing": its own code then sees what was verified. What it lacks is
+    /// shown by `countersign migrate --print` and added by `countersign migrate`; rows that others write are never touched.
+    StoreExisting, Table "store.existing" {
+        /// A known model: "django" is table verification with verification_id, phone in digits, verification_type, verified,
+        /// created_at and expires_at. The other keys change it; without a preset all of them are needed.
+        preset: Option<Preset>, like "django";
+        /// The table, with its schema where there are several.
+        table: Option<TableName>, like "verification";
+        /// How destinations are written there: "e164" is +255694230173, "digits" is 255694230173.
+        destination_format: Option<DestinationFormat>, like "digits";
+        /// The names of its columns: id, destination, purpose, verified, created_at, expires_at. A column for codes is left null.
+        columns: ColumnNames = {}, like { id = "verification_id" };
+        /// Whether a cleanup leaves the rows of verifications in the table, and takes only what it kept in them.
+        keep_rows: bool = false;
     }
 }
 
@@ -256,6 +277,7 @@ pub const SECTIONS: &[&Section] = &[
     &Simple::SECTION,
     &Twilio::SECTION,
     &Store::SECTION,
+    &StoreExisting::SECTION,
     &Keys::SECTION,
     &Policy::SECTION,
     &Limit::SECTION,

@@ -51,7 +51,13 @@ fn the_examples_of_the_default_file_hold_once_they_are_uncommented() {
         _ => line.to_owned() + "\n",
     };
     let file: String = default_file().lines().filter(|line| !line.contains("secret_file")).map(uncomment).collect();
+    // Its own section has a meaning with this layout alone.
+    let file = file.replace("layout = \"standalone\"", "layout = \"existing\"");
     let settings = Settings::from_text(&file).unwrap();
+    assert_eq!(
+        settings.layout,
+        countersign_store::layout::Layout::Existing(countersign_store::layout::Existing::django())
+    );
     let counts =
         (settings.providers.len(), settings.routes.len(), settings.templates.len(), settings.test_destinations.len());
     assert_eq!(counts, (1, 1, 1, 1));
@@ -115,8 +121,37 @@ fn what_is_wrong_is_named_with_its_line_and_what_to_write() {
         ("[store]\nurl = \"postgres://u:hunter2@h/d\"", "store.url: PostgreSQL comes with a later release"),
         ("[store]\nurl = \"countersign.db\"", "must be sqlite: and the path of a file"),
         ("[store]\nurl = \"sqlite:a.db?mode=rwc\"", "store.url: takes no options"),
-        ("[store]\nlayout = \"existing\"", "comes with a later release"),
-        ("[store.existing]\ntable = \"t\"", "store.existing: no such key"),
+        ("[store]\nlayout = \"minmal\"", "did you mean \"minimal\"?"),
+        ("[store]\nlayout = \"existing\"", "store.layout: needs a table: write preset = \"django\""),
+        ("[store]\nurl = \"sqlite::memory:\"\nlayout = \"minimal\"", "store.layout: memory has one layout"),
+        (
+            "[store.existing]\ntable = \"t\"",
+            "countersign.toml:2: store.existing.table: is only for layout = \"existing\"",
+        ),
+        (
+            "[store]\nlayout = \"existing\"\n[store.existing]\ntable = \"t\"\ncolumns = { id = \"a\" }",
+            "store.existing.columns: without a preset every column needs a name; missing: destination, purpose",
+        ),
+        (
+            "[store]\nlayout = \"existing\"\n[store.existing]\npreset = \"django\"\ntable = \"a;drop\"",
+            "countersign.toml:5: store.existing.table: must be the name of a table",
+        ),
+        (
+            "[store]\nlayout = \"existing\"\n[store.existing]\npreset = \"django\"\ncolumns = { id = \"a b\" }",
+            "store.existing.columns: id must be the name of a column",
+        ),
+        (
+            "[store]\nlayout = \"existing\"\n[store.existing]\npreset = \"django\"\ncolumns = { phone = \"a\" }",
+            "store.existing.columns: has no column `phone`; there is: id, destination",
+        ),
+        (
+            "[store]\nlayout = \"existing\"\n[store.existing]\npreset = \"django\"\ncolumns = { id = \"Phone\" }",
+            "id and destination are the same column",
+        ),
+        (
+            "[store]\nlayout = \"minimal\"\n[[applications]]\nname = \"a\"\n[[applications.webhooks]]\nurl = \"http://a\"",
+            "webhooks are sent from the events, and the layout \"minimal\" keeps none",
+        ),
         ("[guard]\nmode = \"enforce\"", "guard.mode: this version has no guard yet"),
         ("[guard]\nmode = \"observe\"", "would protect nobody"),
         ("[delivery]\nunknown = \"nexxt\"", "did you mean \"next\"?"),
@@ -591,4 +626,30 @@ proptest! {
     fn no_variable_makes_the_parser_panic(name in "COUNTERSIGN_(SERVER|POLICY|LIMITS|PROVIDERS|TEMPLATES|X)(__[A-Z0-9_]{0,8}){0,3}", value in ".{0,20}") {
         let _ = with("", &[(&name, &value)]);
     }
+}
+
+#[test]
+fn the_tables_of_the_application_are_named_by_a_preset_or_one_by_one() {
+    use countersign_store::layout::{DestinationFormat, Existing, Layout};
+
+    let layout = |lines: &str| {
+        let text = format!("[store]\nlayout = \"existing\"\n[store.existing]\n{lines}");
+        match Settings::from_text(&text).unwrap().layout {
+            Layout::Existing(existing) => existing,
+            other => unreachable!("{other:?}"),
+        }
+    };
+    assert_eq!(layout("preset = \"django\""), Existing::django());
+    let mut changed = Existing::django();
+    changed.table = "app.otp".parse().unwrap();
+    changed.columns.id = "uid".parse().unwrap();
+    changed.destination_format = DestinationFormat::E164;
+    changed.keep_rows = true;
+    let lines = "preset = \"django\"\ntable = \"app.otp\"\ndestination_format = \"e164\"\nkeep_rows = true\ncolumns = { id = \"uid\" }";
+    assert_eq!(layout(lines), changed);
+    let all = "columns = { id = \"a\", destination = \"b\", purpose = \"c\", verified = \"d\", created_at = \"e\", expires_at = \"f\" }";
+    let named = layout(&format!("table = \"t\"\n{all}"));
+    assert_eq!(named.destination_format, DestinationFormat::E164);
+    assert_eq!(named.columns.named().map(|(_, name)| name.as_str()), ["a", "b", "c", "d", "e", "f"]);
+    assert_eq!(Settings::from_text("[store]\nlayout = \"minimal\"").unwrap().layout, Layout::Minimal);
 }

@@ -1,11 +1,15 @@
 //! The types that only the configuration has: choices, of which some come with later versions, and values checked as they are read.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::tree::{Data, Node};
-use super::value::{Field, Value, blank, choice};
+use countersign_store::layout::{DestinationFormat, Name, TableName};
 
-blank!(Listen, StoreUrl, Layout, GuardMode, LogLevel, LogFormat, TestCode);
+use super::suggest;
+use super::tree::{Data, Node};
+use super::value::{Field, Value, blank, choice, instead, text};
+
+blank!(Listen, StoreUrl, Layout, ColumnNames, GuardMode, LogLevel, LogFormat, TestCode);
 
 /// The address that the service listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,21 +101,69 @@ pub enum Layout {
     /// Its own, with history.
     #[default]
     Standalone,
+    /// One of its own, without.
+    Minimal,
+    /// The application's.
+    Existing,
 }
 
-impl Value for Layout {
-    const KIND: &'static str = "\"standalone\"";
+choice!(
+    Layout, "\"standalone\", \"minimal\" or \"existing\"",
+    "standalone" => Self::Standalone, "minimal" => Self::Minimal, "existing" => Self::Existing,
+);
+
+/// A table that many applications have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// The model of the package that thousands of Django back ends carry.
+    Django,
+}
+
+choice!(Preset, "\"django\"", "django" => Self::Django);
+choice!(DestinationFormat, "\"e164\" or \"digits\"", "e164" => Self::E164, "digits" => Self::Digits);
+
+impl Value for TableName {
+    const KIND: &'static str =
+        "the name of a table: letters a-z, digits and `_`, up to 63, with its schema and a point before it or not";
     fn read(node: &Node) -> Result<Self, String> {
-        match &node.data {
-            Data::Text(text) | Data::Raw(text) => match text.trim() {
-                "standalone" => Ok(Self::Standalone),
-                layout @ ("minimal" | "existing") => {
-                    Err(format!("the layout \"{layout}\" comes with a later release; write \"standalone\""))
-                }
-                _ => Err(format!("must be \"standalone\", not {}", node.describe())),
-            },
-            _ => Err(format!("must be \"standalone\", not {}", node.describe())),
+        text(node).and_then(|text| text.parse().ok()).map_or_else(|| instead(node, Self::KIND), Ok)
+    }
+}
+
+/// What the columns of the application's table are called, by what they mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnNames(pub BTreeMap<String, Name>);
+
+impl ColumnNames {
+    /// What they mean.
+    pub const KNOWN: [&'static str; 6] = ["id", "destination", "purpose", "verified", "created_at", "expires_at"];
+}
+
+impl Value for ColumnNames {
+    const KIND: &'static str = "a table of names, for example { id = \"verification_id\" }; it takes id, destination, purpose, verified, created_at, expires_at";
+    fn read(node: &Node) -> Result<Self, String> {
+        let parsed = match &node.data {
+            Data::Raw(text) => Node::from_value(text.trim(), &node.place),
+            _ => None,
+        };
+        let Data::Table(entries) = &parsed.as_ref().unwrap_or(node).data else { return instead(node, Self::KIND) };
+        let mut names = BTreeMap::new();
+        for (key, name) in entries {
+            if !Self::KNOWN.contains(&key.as_str()) {
+                let meant = suggest::nearest(key, Self::KNOWN).map(|meant| format!("; did you mean `{meant}`?"));
+                let known = || format!("; there is: {}", Self::KNOWN.join(", "));
+                return Err(format!("has no column `{key}`{}", meant.unwrap_or_else(known)));
+            }
+            let read = text(name).and_then(|text| text.parse::<Name>().ok());
+            let Some(read) = read else {
+                return Err(format!(
+                    "{key} must be the name of a column: letters a-z, digits and `_`, up to 63, not {}",
+                    name.describe()
+                ));
+            };
+            names.insert(key.clone(), read);
         }
+        Ok(Self(names))
     }
 }
 

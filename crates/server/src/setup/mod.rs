@@ -22,6 +22,8 @@ pub mod trial;
 
 /// The providers, for those above, who only know this crate.
 pub use countersign_providers as providers;
+/// Which tables the store has.
+pub use countersign_store::layout::Layout;
 
 /// How soon an application that another process creates is served here.
 const NEW_APPLICATIONS_EVERY: Duration = Duration::from_secs(1);
@@ -79,7 +81,9 @@ impl SetUpError {
 pub async fn open(settings: Arc<Settings>, observer: Option<Arc<dyn Observer>>) -> Result<Parts, SetUpError> {
     let Opened { ring, made: _, warning } =
         Ring::open_or_make(&key_file(&settings), settings.server.production, SystemClock.now())?;
-    let store = open_store(&settings, settings.store.migrate)?;
+    // Somebody else's table is altered when somebody says so, not because a service starts.
+    let migrate = settings.store.migrate && !matches!(settings.layout, Layout::Existing(_));
+    let store = open_store(&settings, migrate)?;
     let surroundings = Surroundings::default();
     let mut builder = Verifier::builder().store(Arc::clone(&store)).keys(ring.codes());
     for provider in &settings.providers {
@@ -121,15 +125,33 @@ pub fn open_store(settings: &Settings, migrate: bool) -> Result<Arc<dyn Store>, 
     Ok(match &settings.store.url {
         StoreUrl::Memory => Arc::new(MemoryStore::default()),
         StoreUrl::Sqlite(path) => {
-            Arc::new(SqliteStore::open(Path::new(path), Options { migrate, ..Options::default() })?)
+            let options = Options { migrate, ..Options::default() };
+            Arc::new(SqliteStore::open_as(Path::new(path), &settings.layout, options)?)
         }
     })
 }
 
-/// The SQL that brings an empty store to the present schema.
-#[must_use]
-pub fn migrations_sql() -> String {
-    countersign_store::sqlite::migrations_sql()
+/// The SQL that the configured tables need: all of it for tables of our own, what is lacking for a table of the application.
+///
+/// # Errors
+/// [`StoreError`] if the application's database cannot be read, or its table cannot hold verifications.
+pub fn schema_sql(settings: &Settings) -> Result<String, StoreError> {
+    let path = match &settings.store.url {
+        StoreUrl::Sqlite(path) => path.as_str(),
+        StoreUrl::Memory => "",
+    };
+    countersign_store::sqlite::schema_sql(&settings.layout, Path::new(path))
+}
+
+/// Copies the store's file while it is in use; gives the size of the copy in bytes. `None` if the store is no file.
+///
+/// # Errors
+/// [`StoreError`]; nothing is overwritten.
+pub fn back_up(settings: &Settings, to: &Path) -> Result<Option<u64>, StoreError> {
+    match &settings.store.url {
+        StoreUrl::Sqlite(path) => countersign_store::sqlite::back_up(Path::new(path), to).map(Some),
+        StoreUrl::Memory => Ok(None),
+    }
 }
 
 /// Where the key ring is.

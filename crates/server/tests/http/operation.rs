@@ -12,6 +12,7 @@ use countersign::store::{
     AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, ListFilter, NewAnswer, Page, Record,
     RecordFilter, RecordName, RecordPage, StoreError, StoreResult,
 };
+use countersign::transfer::{Dumped, Loaded, Row, RowKind};
 use countersign::{MemoryStore, Store};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -163,6 +164,19 @@ impl Store for Fragile {
     fn claim(&self, now: Timestamp, lease: Duration, most: usize) -> BoxFuture<'_, StoreResult<Vec<Claimed>>> {
         self.inner.claim(now, lease, most)
     }
+    fn dump<'a>(
+        &'a self,
+        kind: RowKind,
+        after: Option<&'a str>,
+        most: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<Dumped>>> {
+        self.inner.dump(kind, after, most)
+    }
+
+    fn load(&self, rows: Vec<Row>) -> BoxFuture<'_, StoreResult<Vec<Loaded>>> {
+        self.inner.load(rows)
+    }
+
     fn to_follow_up(
         &self,
         now: Timestamp,

@@ -2,11 +2,15 @@
 
 use std::path::Path;
 
-use countersign::store::StoreError;
-use rusqlite::{Connection, TransactionBehavior};
+use countersign::store::{StoreError, StoreResult};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use super::one_row::schema::{self, MINIMAL_ID};
+use crate::layout::Layout;
 
 /// The migrations in order; the version of a schema is how many were applied.
-const MIGRATIONS: [(&str, &str); 1] = [("0001_begin", include_str!("../../migrations/sqlite/0001_begin.sql"))];
+pub(super) const MIGRATIONS: [(&str, &str); 1] =
+    [("0001_begin", include_str!("../../migrations/sqlite/0001_begin.sql"))];
 
 /// The version that this program brings a file to.
 pub const SCHEMA: u32 = MIGRATIONS.len() as u32;
@@ -21,6 +25,12 @@ pub(super) enum Refused {
     NotOurs,
     Newer(u32),
     Older(u32),
+    /// A file of ours with this layout.
+    Layout(&'static str),
+    /// The application's file lacks this.
+    Lacking(String),
+    /// The application's file cannot be used as it is.
+    Unfit(String),
 }
 
 impl From<rusqlite::Error> for Refused {
@@ -43,8 +53,32 @@ impl Refused {
             Self::Older(version) => StoreError::Inconsistent(format!(
                 "{path} has schema {version} and this program needs {SCHEMA}; run `countersign migrate`"
             )),
+            Self::Layout(layout) => StoreError::Inconsistent(format!(
+                "{path} has the layout \"{layout}\"; write store.layout = \"{layout}\", or name another file in store.url \
+                 (`countersign export` and `import` move what is in it)"
+            )),
+            Self::Lacking(what) => StoreError::Inconsistent(format!(
+                "{path} is the application's and lacks {what}; look at the SQL with `countersign migrate --print`, then run \
+                 `countersign migrate`"
+            )),
+            Self::Unfit(why) => StoreError::Inconsistent(format!("{path}: {why}")),
         }
     }
+}
+
+/// The SQL that a layout needs, for those who want to read it or run it themselves: all of it in tables of our own, and what a live
+/// table of the application in the file at `path` lacks.
+///
+/// # Errors
+/// [`StoreError`] if the application's file cannot be read, or its table cannot hold verifications.
+pub fn schema_sql(layout: &Layout, path: &Path) -> StoreResult<String> {
+    let Layout::Existing(existing) = layout else {
+        return Ok(if *layout == Layout::Minimal { schema::minimal_sql() } else { migrations_sql() });
+    };
+    schema::must_be_there(path).map_err(|refused| refused.at(path))?;
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
+    let connection = connection.map_err(|error| Refused::Sql(error).at(path))?;
+    schema::existing_sql(&connection, existing).map_err(|refused| refused.at(path))
 }
 
 /// The SQL of all migrations, for those who want to read it or run it themselves.
@@ -63,33 +97,55 @@ pub fn schema_version(connection: &Connection) -> rusqlite::Result<u32> {
 
 /// Applies what is missing, or refuses. Several processes may start at once: one migrates, the others find it done.
 pub(super) fn migrate(connection: &mut Connection, may_write: bool) -> Result<(), Refused> {
+    migrate_with(connection, may_write, APPLICATION_ID, |transaction, from| {
+        MIGRATIONS.iter().skip(from).try_for_each(|(_, sql)| transaction.execute_batch(sql))
+    })
+}
+
+/// The same for a file that is marked with `id`; `apply` brings it up to date from a version.
+pub(super) fn migrate_with(
+    connection: &mut Connection,
+    may_write: bool,
+    id: i32,
+    apply: impl FnOnce(&Transaction<'_>, usize) -> rusqlite::Result<()>,
+) -> Result<(), Refused> {
     let version = schema_version(connection)?;
     if version > SCHEMA {
         return Err(Refused::Newer(version));
     }
+    if version > 0 {
+        check_ours(connection, id)?;
+    }
     if version == SCHEMA {
-        return check_ours(connection);
+        return Ok(());
     }
     if !may_write {
         return Err(Refused::Older(version));
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version = schema_version(&transaction)?;
+    if version > 0 {
+        check_ours(&transaction, id)?;
+    }
     if version == 0 && has_tables(&transaction)? {
         return Err(Refused::NotOurs);
     }
-    for (_, sql) in MIGRATIONS.iter().skip(version as usize) {
-        transaction.execute_batch(sql)?;
+    if version < SCHEMA {
+        apply(&transaction, version as usize)?;
+        transaction.pragma_update(None, "user_version", SCHEMA)?;
+        transaction.pragma_update(None, "application_id", id)?;
     }
-    transaction.pragma_update(None, "user_version", SCHEMA)?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.commit()?;
     Ok(())
 }
 
-fn check_ours(connection: &Connection) -> Result<(), Refused> {
-    let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    if id == APPLICATION_ID { Ok(()) } else { Err(Refused::NotOurs) }
+fn check_ours(connection: &Connection, wanted: i32) -> Result<(), Refused> {
+    match connection.pragma_query_value(None, "application_id", |row| row.get::<_, i32>(0))? {
+        id if id == wanted => Ok(()),
+        APPLICATION_ID => Err(Refused::Layout("standalone")),
+        MINIMAL_ID => Err(Refused::Layout("minimal")),
+        _ => Err(Refused::NotOurs),
+    }
 }
 
 fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {

@@ -4,10 +4,14 @@
 //! (`journal_mode=WAL`, `synchronous=FULL`), and only then are they answered. Reads run beside it. A second process on the same
 //! file is safe: transactions begin `IMMEDIATE`, so the two take turns.
 
+mod backup;
+mod connection;
 mod migrate;
+mod one_row;
 mod read;
 mod rows;
 mod session;
+mod transfer;
 mod write;
 mod writer;
 
@@ -23,12 +27,18 @@ use countersign::store::{
     AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, ListFilter, NewAnswer, Page, Record,
     RecordFilter, RecordName, RecordPage, Store, StoreError, StoreResult, WithDeliveries,
 };
+use countersign::transfer::{Dumped, Loaded, Row, RowKind};
+use rusqlite::OpenFlags;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
 
-pub use migrate::{SCHEMA, migrations_sql, schema_version};
+pub use backup::back_up;
+use connection::Connection;
+pub use migrate::{SCHEMA, migrations_sql, schema_sql, schema_version};
+use one_row::OneRow;
 use session::Session;
 use writer::Writer;
+
+use crate::layout::Layout;
 
 /// The SQLite that is linked must not have the WAL-reset bug (fixed in 3.51.3): it loses committed writes in just our shape.
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -56,11 +66,15 @@ pub struct SqliteStore {
     expired_through: Mutex<i64>,
     /// The counter at which the next cleanup begins.
     cleaned_through: Mutex<String>,
+    /// How one-row tables are read and written; `None` in the standalone layout.
+    one_row: Option<Arc<OneRow>>,
 }
 
 /// Connections that only read; one is made when all are in use.
 struct Readers {
     path: PathBuf,
+    /// Whether our tables have a prefix there.
+    prefix: bool,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -86,22 +100,56 @@ impl SqliteStore {
     /// [`StoreError::Unavailable`] if the file cannot be opened or is being written to by somebody else for too long;
     /// [`StoreError::Inconsistent`] if it is not ours, or its schema is newer than this program knows.
     pub fn open(path: &Path, options: Options) -> StoreResult<Self> {
+        Self::open_as(path, &Layout::Standalone, options)
+    }
+
+    /// The same in any layout. The file of [`Layout::Existing`] is the application's: it must be there, and keeps its journal mode.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`]; [`StoreError::Inconsistent`] also if the application's table cannot hold verifications, or lacks
+    /// columns of ours and [`Options::migrate`] does not let us add them.
+    pub fn open_as(path: &Path, layout: &Layout, options: Options) -> StoreResult<Self> {
         if rusqlite::version_number() < OLDEST_SQLITE {
             return Err(StoreError::Inconsistent(
                 "linked with an SQLite that can lose committed writes; 3.51.3 or later is needed".into(),
             ));
         }
-        make_private(path)?;
-        let mut connection = Connection::open(path).map_err(|error| broken_at(path, &error))?;
-        prepare(&connection, options.busy).map_err(|error| broken_at(path, &error))?;
-        migrate::migrate(&mut connection, options.migrate).map_err(|error| error.at(path))?;
-        let readers = Arc::new(Readers { path: path.to_owned(), idle: Mutex::new(Vec::new()) });
+        let theirs = matches!(layout, Layout::Existing(_));
+        if theirs {
+            one_row::schema::must_be_there(path).map_err(|refused| refused.at(path))?;
+        } else {
+            make_private(path)?;
+        }
+        let mut connection = rusqlite::Connection::open(path).map_err(|error| broken_at(path, &error))?;
+        prepare(&connection, options.busy, !theirs).map_err(|error| broken_at(path, &error))?;
+        let one_row = match layout {
+            Layout::Standalone => migrate::migrate(&mut connection, options.migrate).map(|()| None),
+            Layout::Minimal => one_row::schema::open_minimal(&mut connection, options.migrate).map(Some),
+            Layout::Existing(existing) => {
+                one_row::schema::open_existing(&mut connection, existing, options.migrate).map(Some)
+            }
+        };
+        let one_row = one_row.map_err(|refused| refused.at(path))?.map(Arc::new);
+        let readers = Arc::new(Readers { path: path.to_owned(), prefix: theirs, idle: Mutex::new(Vec::new()) });
         Ok(Self {
-            writer: Writer::start(connection)?,
+            writer: Writer::start(Connection::new(connection, theirs))?,
             readers,
             expired_through: Mutex::new(i64::MIN),
             cleaned_through: Mutex::default(),
+            one_row,
         })
+    }
+
+    /// Runs a read of verifications, as this layout keeps them.
+    async fn read_rows<T: Send + 'static>(
+        &self,
+        standalone: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        one_row: impl FnOnce(&OneRow, &Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        match self.one_row.clone() {
+            None => self.read(standalone).await,
+            Some(one) => self.read(move |connection| one_row(&one, connection)).await,
+        }
     }
 
     /// Runs a read beside the writer, off the async threads.
@@ -145,7 +193,9 @@ impl Readers {
             return Ok(connection);
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags).map_err(|error| unavailable(&error))?;
+        let connection =
+            rusqlite::Connection::open_with_flags(&self.path, flags).map_err(|error| unavailable(&error))?;
+        let connection = Connection::new(connection, self.prefix);
         connection.busy_timeout(Duration::from_secs(2)).map_err(|error| unavailable(&error))?;
         connection.pragma_update(None, "query_only", true).map_err(|error| unavailable(&error))?;
         Ok(connection)
@@ -172,9 +222,11 @@ fn make_private(path: &Path) -> StoreResult<()> {
     }
 }
 
-fn prepare(connection: &Connection, busy: Duration) -> rusqlite::Result<()> {
+fn prepare(connection: &rusqlite::Connection, busy: Duration, ours: bool) -> rusqlite::Result<()> {
     connection.busy_timeout(busy)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
+    if ours {
+        connection.pragma_update(None, "journal_mode", "wal")?;
+    }
     connection.pragma_update(None, "synchronous", "full")?;
     // 16 MiB of log between checkpoints: pages that are written often are copied back once.
     connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
@@ -197,7 +249,11 @@ fn broken_at(path: &Path, error: &rusqlite::Error) -> StoreError {
 
 impl Store for SqliteStore {
     fn run(&self, mut job: Box<dyn Job>) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(self.writer.run(Box::new(move |session| write::run(session, &mut *job))))
+        let one_row = self.one_row.clone();
+        Box::pin(self.writer.run(Box::new(move |session| match &one_row {
+            None => write::run(session, &mut *job),
+            Some(one) => one_row::run(one, session, &mut *job),
+        })))
     }
 
     fn verification<'a>(
@@ -205,8 +261,11 @@ impl Store for SqliteStore {
         application: &'a ApplicationName,
         id: VerificationId,
     ) -> BoxFuture<'a, StoreResult<Option<WithDeliveries>>> {
-        let application = application.clone();
-        Box::pin(self.read(move |connection| read::verification(connection, &application, id)))
+        let (application, same) = (application.clone(), application.clone());
+        Box::pin(self.read_rows(
+            move |connection| read::verification(connection, &application, id),
+            move |one, connection| one_row::verification(one, connection, &same, id),
+        ))
     }
 
     fn verification_of<'a>(
@@ -214,22 +273,37 @@ impl Store for SqliteStore {
         application: &'a ApplicationName,
         delivery: DeliveryId,
     ) -> BoxFuture<'a, StoreResult<Option<WithDeliveries>>> {
-        let application = application.clone();
-        Box::pin(self.read(move |connection| read::verification_of(connection, &application, delivery)))
+        let (application, same) = (application.clone(), application.clone());
+        Box::pin(self.read_rows(
+            move |connection| read::verification_of(connection, &application, delivery),
+            move |one, connection| one_row::verification_of(one, connection, &same, delivery),
+        ))
     }
 
     fn list<'a>(&'a self, filter: &'a ListFilter) -> BoxFuture<'a, StoreResult<Page>> {
-        let filter = filter.clone();
-        Box::pin(self.read(move |connection| read::list(connection, &filter)))
+        let (filter, same) = (filter.clone(), filter.clone());
+        Box::pin(self.read_rows(
+            move |connection| read::list(connection, &filter),
+            move |one, connection| one_row::list(one, connection, &same),
+        ))
     }
 
     fn claim(&self, now: Timestamp, lease: Duration, most: usize) -> BoxFuture<'_, StoreResult<Vec<Claimed>>> {
         Box::pin(async move {
             // Almost always nothing is overdue: a read finds that out without a transaction.
-            if !self.read(move |connection| read::has_overdue_delivery(connection, now)).await? {
+            let has_due = self.read_rows(
+                move |connection| read::has_overdue_delivery(connection, now),
+                move |one, connection| one_row::has_due(one, connection, now),
+            );
+            if !has_due.await? {
                 return Ok(Vec::new());
             }
-            self.write(move |session| write::claim(session, now, lease, most)).await
+            let one_row = self.one_row.clone();
+            self.write(move |session| match &one_row {
+                None => write::claim(session, now, lease, most),
+                Some(one) => one_row::claim(one, session.connection(), now, lease, most),
+            })
+            .await
         })
     }
 
@@ -239,6 +313,9 @@ impl Store for SqliteStore {
         most: usize,
     ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>> {
         Box::pin(async move {
+            if let Some(one) = self.one_row.clone() {
+                return self.read(move |connection| one_row::overdue(&one, connection, now, most)).await;
+            }
             let after = *self.expired_through.lock().unwrap_or_else(PoisonError::into_inner);
             let rows = self.read(move |connection| read::overdue(connection, after, now, most)).await?;
             // What was found is looked for again next time, in case it could not be marked.
@@ -253,7 +330,10 @@ impl Store for SqliteStore {
         now: Timestamp,
         most: usize,
     ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>> {
-        Box::pin(self.read(move |connection| read::to_follow_up(connection, now, most)))
+        Box::pin(self.read_rows(
+            move |connection| read::to_follow_up(connection, now, most),
+            move |one, connection| one_row::to_follow_up(one, connection, now, most),
+        ))
     }
 
     fn cleanup(
@@ -265,17 +345,32 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'_, StoreResult<Cleaned>> {
         Box::pin(async move {
             if dry_run {
-                return self.read(move |connection| read::count_old(connection, before, now)).await;
+                return self
+                    .read_rows(
+                        move |connection| read::count_old(connection, before, now),
+                        move |one, connection| one_row::count_old(one, connection, before, now),
+                    )
+                    .await;
             }
+            let one_row = self.one_row.clone();
             let after = self.cleaned_through.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let (cleaned, next) = self.write(move |session| write::cleanup(session, before, now, most, &after)).await?;
+            let work = self.write(move |session| match &one_row {
+                None => write::cleanup(session, before, now, most, &after),
+                Some(one) => one_row::cleanup(one, session.connection(), before, now, most, &after),
+            });
+            let (cleaned, next) = work.await?;
             *self.cleaned_through.lock().unwrap_or_else(PoisonError::into_inner) = next;
             Ok(cleaned)
         })
     }
 
     fn events(&self, after: u64, most: usize) -> BoxFuture<'_, StoreResult<Vec<(u64, Event)>>> {
-        Box::pin(self.read(move |connection| read::events(connection, after, most)))
+        Box::pin(self.read_rows(
+            move |connection| read::events(connection, after, most),
+            move |one, connection| {
+                if one.has_events() { read::events(connection, after, most) } else { Ok(Vec::new()) }
+            },
+        ))
     }
 
     fn begin_answer<'a>(&'a self, key: &'a AnswerKey, fresh: NewAnswer) -> BoxFuture<'a, StoreResult<KeptAnswer>> {
@@ -344,6 +439,27 @@ impl Store for SqliteStore {
     fn delete_record<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, StoreResult<bool>> {
         let name = name.clone();
         Box::pin(self.write(move |session| write::delete_record(session.connection(), &name)))
+    }
+
+    fn dump<'a>(
+        &'a self,
+        kind: RowKind,
+        after: Option<&'a str>,
+        most: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<Dumped>>> {
+        let (after, one_row) = (after.map(str::to_owned), self.one_row.clone());
+        Box::pin(
+            self.read(move |connection| transfer::dump(one_row.as_deref(), connection, kind, after.as_deref(), most)),
+        )
+    }
+
+    fn load(&self, rows: Vec<Row>) -> BoxFuture<'_, StoreResult<Vec<Loaded>>> {
+        let one_row = self.one_row.clone();
+        Box::pin(
+            self.write(move |session| {
+                rows.iter().map(|row| transfer::load(one_row.as_deref(), session, row)).collect()
+            }),
+        )
     }
 
     fn ping(&self) -> BoxFuture<'_, StoreResult<()>> {

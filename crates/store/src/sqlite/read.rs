@@ -10,8 +10,9 @@ use countersign::store::{
     ApplicationRecord, Cleaned, KeyRecord, ListFilter, Page, Record, RecordFilter, RecordName, RecordPage,
 };
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Statement, params, params_from_iter};
+use rusqlite::{OptionalExtension, Statement, params, params_from_iter};
 
+use super::connection::Connection;
 use super::rows::{self, api_key_columns, delivery_columns, record_columns, verification_columns};
 use super::session::{Row, Session};
 
@@ -89,6 +90,15 @@ pub(super) fn deliveries(session: &mut Session<'_>, row: &Row) -> rusqlite::Resu
     deliveries_of(session.prepare(DELIVERIES)?, row.place, row.verification.id)
 }
 
+/// The same beside the writer.
+pub(super) fn deliveries_beside(
+    connection: &Connection,
+    place: i64,
+    id: VerificationId,
+) -> rusqlite::Result<Vec<Delivery>> {
+    deliveries_of(&mut *connection.prepare_cached(DELIVERIES)?, place, id)
+}
+
 fn deliveries_of(statement: &mut Statement<'_>, place: i64, id: VerificationId) -> rusqlite::Result<Vec<Delivery>> {
     statement.query_map([place], |row| rows::delivery(row, id))?.collect()
 }
@@ -121,7 +131,7 @@ pub(super) fn verification(
 ) -> rusqlite::Result<Option<(Verification, Vec<Delivery>)>> {
     let found = by_id(&mut *connection.prepare_cached(BY_ID)?, application, id)?;
     let Some((place, row)) = found else { return Ok(None) };
-    let deliveries = deliveries_of(&mut *connection.prepare_cached(DELIVERIES)?, place, id)?;
+    let deliveries = deliveries_beside(connection, place, id)?;
     Ok(Some((row, deliveries)))
 }
 
@@ -252,15 +262,19 @@ pub(super) fn overdue(
 
 /// What a cleanup would delete.
 pub(super) fn count_old(connection: &Connection, before: Timestamp, now: Timestamp) -> rusqlite::Result<Cleaned> {
-    let count =
-        |sql: &str, bound: i64| connection.query_row(sql, [bound], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
-    Ok(Cleaned {
-        verifications: count("SELECT count(*) FROM verification WHERE expires_at < ?1", before.as_millis())?,
-        others: count("SELECT count(*) FROM limit_state WHERE tat / 1000 + 1 <= ?1", now.as_millis())?
-            + count("SELECT count(*) FROM guess_log WHERE forget_at <= ?1", now.as_millis())?
-            + count("SELECT count(*) FROM kept_answer WHERE expires_at <= ?1", now.as_millis())?,
-        more: false,
-    })
+    let verifications = count(connection, "SELECT count(*) FROM verification WHERE expires_at < ?1", before)?;
+    Ok(Cleaned { verifications, others: count_forgettable(connection, now)?, more: false })
+}
+
+/// Counters, guess logs and kept answers that a cleanup would delete.
+pub(super) fn count_forgettable(connection: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
+    Ok(count(connection, "SELECT count(*) FROM limit_state WHERE tat / 1000 + 1 <= ?1", now)?
+        + count(connection, "SELECT count(*) FROM guess_log WHERE forget_at <= ?1", now)?
+        + count(connection, "SELECT count(*) FROM kept_answer WHERE expires_at <= ?1", now)?)
+}
+
+pub(super) fn count(connection: &Connection, sql: &str, bound: Timestamp) -> rusqlite::Result<u64> {
+    connection.query_row(sql, [bound.as_millis()], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
 }
 
 pub(super) fn events(connection: &Connection, after: u64, most: usize) -> rusqlite::Result<Vec<(u64, Event)>> {

@@ -4,7 +4,9 @@ use std::collections::{HashMap, VecDeque};
 
 use countersign::core::id::VerificationId;
 use countersign::core::verification::{Delivery, Verification};
-use rusqlite::{Connection, Statement};
+use rusqlite::Statement;
+
+use super::connection::Connection;
 
 /// Verifications remembered at once, about 1 KiB each.
 const MOST_RECENT: usize = 4096;
@@ -126,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_rolled_back_is_not_remembered() {
-        let connection = Connection::open_in_memory().unwrap();
+        let connection = Connection::new(rusqlite::Connection::open_in_memory().unwrap(), false);
         let mut session = Session::new(&connection);
         let row = row().await;
         let id = row.verification.id;
@@ -145,9 +147,9 @@ mod tests {
     #[tokio::test]
     async fn bug_h4_what_another_connection_may_have_changed_is_read_again() {
         let file = std::env::temp_dir().join(format!("countersign-session-{}.db", std::process::id()));
-        let connection = Connection::open(&file).unwrap();
+        let connection = Connection::new(rusqlite::Connection::open(&file).unwrap(), false);
         connection.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE t (n INTEGER)").unwrap();
-        let other = Connection::open(&file).unwrap();
+        let other = rusqlite::Connection::open(&file).unwrap();
         let mut session = Session::new(&connection);
         let row = row().await;
         let id = row.verification.id;
@@ -164,13 +166,13 @@ mod tests {
         assert!(session.take_recent(id).is_none());
         session.roll_back();
         drop((session, other));
-        connection.close().unwrap();
+        drop(connection);
         std::fs::remove_file(&file).unwrap();
     }
 
     #[tokio::test]
     async fn the_oldest_go_first_and_memory_is_bounded() {
-        let connection = Connection::open_in_memory().unwrap();
+        let connection = Connection::new(rusqlite::Connection::open_in_memory().unwrap(), false);
         let mut session = Session::new(&connection);
         let Row { verification, .. } = row().await;
         let id = |nth: u128| VerificationId::from_bytes(nth.to_be_bytes());

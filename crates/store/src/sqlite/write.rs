@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use countersign::core::code::CodeSource;
-use countersign::core::decision::{Changes, Snapshot, Write};
-use countersign::core::limit::Tat;
+use countersign::core::decision::{Changes, GuessKey, Snapshot, Write};
+use countersign::core::event::Event;
+use countersign::core::limit::{LimitKey, Tat};
 use countersign::core::time::Timestamp;
 use countersign::core::verification::{Delivery, GuessLog, Verification};
 use countersign::store::{
     AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, NewAnswer, Record, RecordName,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
+use super::connection::Connection;
 use super::read;
 use super::rows::{self, api_key_columns, delivery_columns, verification_columns};
 use super::session::{Row, Session};
@@ -77,36 +79,75 @@ fn apply(session: &mut Session<'_>, place: Option<i64>, changes: &Changes) -> ru
             Write::Update(row) => update_delivery(session, place, row)?,
         }
     }
+    apply_events(session, changes)?;
+    apply_support(session, changes)?;
+    Ok(place)
+}
+
+/// Counters, wrong guesses, and the write that is none.
+pub(super) fn apply_support(session: &mut Session<'_>, changes: &Changes) -> rusqlite::Result<()> {
     for (key, tat) in &changes.limits {
-        session
-            .prepare("INSERT OR REPLACE INTO limit_state (key, tat) VALUES (?1, ?2)")?
-            .execute(params![key.0, tat.0])?;
+        put_limit(session, key, *tat)?;
     }
     if let Some((key, log)) = &changes.guesses {
-        session.prepare("INSERT OR REPLACE INTO guess_log VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+        put_guesses(session, key, log)?;
+    }
+    if changes.decoy {
+        session.prepare("UPDATE decoy SET count = count + 1")?.execute([])?;
+    }
+    Ok(())
+}
+
+pub(super) fn apply_events(session: &mut Session<'_>, changes: &Changes) -> rusqlite::Result<()> {
+    changes.events.iter().try_for_each(|event| put_event(session, None, event))
+}
+
+pub(super) fn put_limit(session: &mut Session<'_>, key: &LimitKey, tat: Tat) -> rusqlite::Result<()> {
+    session
+        .prepare("INSERT OR REPLACE INTO limit_state (key, tat) VALUES (?1, ?2)")?
+        .execute(params![key.0, tat.0])
+        .map(drop)
+}
+
+pub(super) fn put_guesses(session: &mut Session<'_>, key: &GuessKey, log: &GuessLog) -> rusqlite::Result<()> {
+    session
+        .prepare("INSERT OR REPLACE INTO guess_log VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![
             key.application.as_str(),
             key.destination,
             rows::instants_to_bytes(&log.by_id),
             rows::instants_to_bytes(&log.by_keyless),
             rows::instants_to_bytes(&log.by_destination),
             log.forgettable_at().as_millis(),
-        ])?;
-    }
-    for event in &changes.events {
-        session
-            .prepare("INSERT INTO event (kind, application, verification, delivery, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![
-                event.kind.as_str(),
-                event.application.as_str(),
-                event.verification.as_bytes(),
-                event.delivery.as_ref().map(|id| id.as_bytes()),
-                event.at.as_millis(),
-            ])?;
-    }
-    if changes.decoy {
-        session.prepare("UPDATE decoy SET count = count + 1")?.execute([])?;
-    }
-    Ok(place)
+        ])
+        .map(drop)
+}
+
+/// At the next place if none is given.
+pub(super) fn put_event(session: &mut Session<'_>, place: Option<i64>, event: &Event) -> rusqlite::Result<()> {
+    session
+        .prepare(
+            "INSERT INTO event (place, kind, application, verification, delivery, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            place,
+            event.kind.as_str(),
+            event.application.as_str(),
+            event.verification.as_bytes(),
+            event.delivery.as_ref().map(|id| id.as_bytes()),
+            event.at.as_millis(),
+        ])
+        .map(drop)
+}
+
+/// A verification with its deliveries, as it is.
+pub(super) fn put_verification(
+    session: &mut Session<'_>,
+    row: &Verification,
+    deliveries: &[Delivery],
+) -> rusqlite::Result<()> {
+    let place = insert_verification(session, row)?;
+    deliveries.iter().try_for_each(|delivery| insert_delivery(session, Some(place), delivery))
 }
 
 fn insert_verification(session: &mut Session<'_>, row: &Verification) -> rusqlite::Result<i64> {
@@ -232,7 +273,7 @@ fn update_delivery(session: &mut Session<'_>, place: Option<i64>, row: &Delivery
 }
 
 /// A row that was read in this transaction must be there to be written: anything else is a bug, and must not be committed.
-fn exactly_one(changed: usize) -> rusqlite::Result<()> {
+pub(super) fn exactly_one(changed: usize) -> rusqlite::Result<()> {
     if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
 }
 
@@ -295,13 +336,30 @@ pub(super) fn cleanup(
         connection.prepare_cached("DELETE FROM delivery WHERE verification = ?1")?.execute([place])?;
         connection.prepare_cached("DELETE FROM verification WHERE place = ?1")?.execute([place])?;
     }
-    // The newest event stays, so that places are never given twice and no reader of events misses one.
-    let events = connection
+    let events = cleanup_events(connection, before, rows)?;
+    let (others, more, next) = cleanup_support(connection, now, rows, after)?;
+    let more = old.len() >= most || events >= rows.saturating_mul(4) || more;
+    Ok((Cleaned { verifications: old.len() as u64, others, more }, next))
+}
+
+/// The newest event stays, so that places are never given twice and no reader of events misses one.
+pub(super) fn cleanup_events(connection: &Connection, before: Timestamp, rows: i64) -> rusqlite::Result<i64> {
+    connection
         .prepare_cached(
             "DELETE FROM event WHERE place IN (SELECT place FROM event ORDER BY place LIMIT ?2) AND at < ?1 \
              AND place < (SELECT max(place) FROM event)",
         )?
-        .execute([before.as_millis(), rows.saturating_mul(4)])?;
+        .execute([before.as_millis(), rows.saturating_mul(4)])
+        .map(|deleted| deleted as i64)
+}
+
+/// Counters, guess logs and kept answers: how many were deleted, whether there may be more, and where the next stretch begins.
+pub(super) fn cleanup_support(
+    connection: &Connection,
+    now: Timestamp,
+    rows: i64,
+    after: &str,
+) -> rusqlite::Result<(u64, bool, String)> {
     let mut others = 0;
     for sql in [
         "DELETE FROM guess_log WHERE (application, destination) IN \
@@ -311,9 +369,8 @@ pub(super) fn cleanup(
         others += connection.prepare_cached(sql)?.execute([now.as_millis(), rows])?;
     }
     let (counters, next) = cleanup_limits(connection, now, rows.saturating_mul(4), after)?;
-    let more =
-        old.len() >= most || events as i64 >= rows.saturating_mul(4) || others as i64 >= rows || !next.is_empty();
-    Ok((Cleaned { verifications: old.len() as u64, others: (others + counters) as u64, more }, next))
+    let more = others as i64 >= rows || !next.is_empty();
+    Ok(((others + counters) as u64, more, next))
 }
 
 /// Deletes forgettable counters among the next `most` keys; where the next stretch begins, or nothing at the end.
@@ -360,22 +417,27 @@ pub(super) fn begin_answer(
             Ok(KeptAnswer::Begun { seed })
         }
         None => {
-            connection
-                .prepare_cached("INSERT OR REPLACE INTO kept_answer VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL)")?
-                .execute(params![
-                    key.application.as_str(),
-                    key.key,
-                    fresh.fingerprint,
-                    fresh.seed.as_slice(),
-                    fresh.in_flight_until.as_millis(),
-                    fresh.expires_at.as_millis(),
-                ])?;
+            put_answer(connection, key, fresh)?;
             Ok(KeptAnswer::Begun { seed: fresh.seed })
         }
     }
 }
 
-fn seed(bytes: &[u8]) -> [u8; 56] {
+pub(super) fn put_answer(connection: &Connection, key: &AnswerKey, fresh: &NewAnswer) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO kept_answer VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL)")?
+        .execute(params![
+            key.application.as_str(),
+            key.key,
+            fresh.fingerprint,
+            fresh.seed.as_slice(),
+            fresh.in_flight_until.as_millis(),
+            fresh.expires_at.as_millis(),
+        ])
+        .map(drop)
+}
+
+pub(super) fn seed(bytes: &[u8]) -> [u8; 56] {
     bytes.first_chunk().copied().unwrap_or([0; 56])
 }
 

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use countersign::store::{StoreError, StoreResult};
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::ErrorCode;
 use tokio::sync::oneshot;
 
+use super::connection::Connection;
 use super::session::Session;
 use super::unavailable;
 

@@ -1,0 +1,133 @@
+//! The layout "existing" in a real Django project: its migrations make the table, its ORM reads what countersign writes there.
+//! `COUNTERSIGN_DJANGO` names a Python that has Django (`django/requirements.txt`); without it the test says that it did not run.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::house::plan::{Plan, open};
+use crate::house::{Dir, House, Sink, binary, wrong};
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The project in a folder, and what runs it.
+struct Project<'a> {
+    python: &'a str,
+    dir: &'a Path,
+}
+
+impl Project<'_> {
+    fn run(&self, args: &str) -> String {
+        let mut command = Command::new(self.python);
+        command.current_dir(self.dir).env("PYTHONDONTWRITEBYTECODE", "1").args(args.split_whitespace());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{args}: {}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Every row, as the ORM has it, without what depends on the clock; those of others first.
+    fn rows(&self) -> Vec<Value> {
+        let rows: Vec<Value> = serde_json::from_str(&self.run("orm.py show")).unwrap();
+        rows.into_iter()
+            .map(|mut row| {
+                let age = row.as_object_mut().unwrap().remove("age").unwrap().as_f64().unwrap();
+                let ours = row["id"].as_str().unwrap().starts_with("vf_");
+                assert!(!ours || (0.0..60.0).contains(&age), "created {age} s ago");
+                if ours {
+                    row.as_object_mut().unwrap().remove("created_at");
+                }
+                row
+            })
+            .collect()
+    }
+}
+
+fn countersign(plan: &Plan, dir: &Path, args: &str) -> (i32, String) {
+    let output = binary(plan, dir).args(args.split_whitespace()).output().unwrap();
+    (output.status.code().unwrap_or(-1), said(&output))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn django_sees_what_was_verified_in_its_own_table() {
+    let Some(python) = std::env::var("COUNTERSIGN_DJANGO").ok().filter(|path| !path.is_empty()) else {
+        assert!(std::env::var_os("CI").is_none(), "COUNTERSIGN_DJANGO names no Python: scripts/test sees to that");
+        eprintln!("NOT RUN: the layout \"existing\" with Django, since COUNTERSIGN_DJANGO names no Python");
+        return;
+    };
+    let dir = Arc::new(Dir::new());
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/blackbox/django"), &dir.0);
+    let project = Project { python: &python, dir: &dir.0 };
+    let sink = Sink::start().await;
+    let plan = open()
+        .provider("gateway", &sink)
+        .and("[store]\nurl = \"sqlite:db.sqlite3\"\nlayout = \"existing\"\n[store.existing]\npreset = \"django\"");
+
+    // Before the application's own migrations there is nothing to serve on, and nothing is made.
+    let (exit, text) = countersign(&plan, &dir.0, "doctor");
+    assert!(exit == 3 && text.contains("run the application's own migrations first"), "{text}");
+    assert!(!dir.0.join("db.sqlite3").exists());
+    project.run("manage.py makemigrations accounts");
+    project.run("manage.py migrate");
+    project.run("orm.py fill");
+    let theirs = project.rows();
+    assert_eq!(theirs.len(), 2);
+
+    // A service alters nobody's table; the command does, once the SQL could be read.
+    for args in ["doctor", "serve"] {
+        let (exit, text) = countersign(&plan, &dir.0, args);
+        assert!(exit == 3 && text.contains("countersign migrate --print"), "{args}: {text}");
+    }
+    let (_, sql) = countersign(&plan, &dir.0, "migrate --print");
+    assert_eq!(sql.matches("ALTER TABLE \"verification\" ADD COLUMN countersign_").count(), 8, "{sql}");
+    assert_eq!(countersign(&plan, &dir.0, "migrate").0, 0);
+    assert!(countersign(&plan, &dir.0, "migrate --print").1.contains("-- nothing is lacking"));
+
+    let house = House::start_in(plan.clone(), Arc::clone(&dir), None).await;
+    let sent = house
+        .door
+        .simple("send-otp", json!({"phone": "255694230173", "verification_type": "Registration"}))
+        .await
+        .ok(200);
+    let code = sink.code_of("+255694230173").await;
+    let ours = |verified: bool| {
+        json!({"id": sent["verification_id"], "phone": "255694230173", "code": null, "type": "registration",
+               "verified": verified, "lives": 300.0, "user": null})
+    };
+    assert_eq!(project.rows(), [&theirs[..], &[ours(false)]].concat());
+    let verify = async |otp: &str| {
+        let body = json!({"phone": "255694230173", "otp": otp, "verification_type": "registration"});
+        house.door.simple("verify-otp", body).await
+    };
+    assert_eq!(verify(&wrong(&code, 1)).await.status, 400);
+    // What Django wrote is no code of ours.
+    assert_eq!(verify("1234").await.status, 400);
+    assert_eq!(project.rows(), [&theirs[..], &[ours(false)]].concat());
+    assert_eq!(verify(&code).await.ok(200)["verified"], true);
+    assert_eq!(project.rows(), [&theirs[..], &[ours(true)]].concat());
+    assert_eq!(verify(&code).await.status, 400, "once");
+
+    // Django still knows its table, and both write to it at the same time.
+    project.run("manage.py makemigrations --check accounts");
+    project.run("manage.py check");
+    let (exit, text) = countersign(&plan, &dir.0, "doctor");
+    assert!(text.contains("\"verification\" has what is needed") && exit <= 1, "{text}");
+    let (exit, text) = countersign(&plan, &dir.0, "export all.jsonl");
+    assert!(exit == 0 && !std::fs::read_to_string(dir.0.join("all.jsonl")).unwrap().contains("theirs-"), "{text}");
+}
