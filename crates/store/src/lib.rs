@@ -1,5 +1,7 @@
 //! The durable stores: each keeps the promises of [`countersign::store`], and passes the same suite, [`countersign::contract`].
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
