@@ -31,9 +31,11 @@ CREATE TABLE verification (
     generation           BIGINT NOT NULL,
     id                   BYTEA NOT NULL,
     application          TEXT NOT NULL,
+    service              BYTEA NOT NULL,    -- a profile under the application; empty for its own
     destination          TEXT NOT NULL,
     country              TEXT,
     purpose              TEXT NOT NULL,
+    keyless              BOOLEAN NOT NULL,  -- whether it was begun by somebody without a key
     channel              TEXT NOT NULL,
     status               TEXT NOT NULL,
     created_at           BIGINT NOT NULL,
@@ -51,11 +53,14 @@ CREATE TABLE verification (
     max_checks           BIGINT NOT NULL,
     locale               TEXT,
     template             TEXT,
-    metadata             TEXT               -- a JSON object of strings; null when empty
+    metadata             TEXT,              -- a JSON object of strings; null when empty
+    amount               TEXT,              -- of the payment that the code confirms
+    payee                TEXT,
+    wording              TEXT               -- what its message says in words of its own, as JSON; null when nothing
 ) WITH (fillfactor = 85);
 
 CREATE UNIQUE INDEX verification_id ON verification (id);
-CREATE UNIQUE INDEX verification_destination ON verification (destination, application, purpose, generation);
+CREATE UNIQUE INDEX verification_destination ON verification (destination, application, purpose, service, generation);
 CREATE INDEX verification_expires ON verification (expires_at);
 
 -- The outbox and its history: one row for each attempt with a provider, beside its verification.
@@ -92,6 +97,7 @@ CREATE TABLE guess_log (
     application    TEXT NOT NULL,
     destination    TEXT NOT NULL,
     by_id          BYTEA NOT NULL,
+    by_keyless     BYTEA NOT NULL,
     by_destination BYTEA NOT NULL,
     forget_at      BIGINT NOT NULL,
     PRIMARY KEY (application, destination)
@@ -137,6 +143,23 @@ CREATE TABLE kept_answer (
 );
 
 CREATE INDEX kept_answer_expires ON kept_answer (expires_at);
+
+-- What doors keep for an application and no rule knows of: settings of services, rate limits, webhooks.
+CREATE SEQUENCE record_place;
+
+CREATE TABLE record (
+    place       BIGINT PRIMARY KEY DEFAULT nextval('record_place'),
+    application TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    id          TEXT NOT NULL,
+    parent      TEXT,                       -- the id of the record that it goes with
+    body        TEXT NOT NULL,              -- JSON
+    created_at  BIGINT NOT NULL,
+    updated_at  BIGINT NOT NULL
+);
+
+CREATE UNIQUE INDEX record_name ON record (application, kind, id);
+CREATE INDEX record_parent ON record (application, parent) WHERE parent IS NOT NULL;
 
 -- Written when there is nothing to write but that must not show in the time an answer takes.
 CREATE TABLE decoy (

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use countersign::core::decision::{Changes, GuessKey, Lookup, Reads, Snapshot, Write};
 use countersign::core::event::Event;
-use countersign::core::id::VerificationId;
+use countersign::core::id::{ApplicationName, Purpose, ServiceId, VerificationId};
 use countersign::core::limit::{LimitKey, Tat};
 use countersign::core::verification::{Delivery, GuessLog, Verification};
 use countersign::store::Job;
@@ -13,8 +13,14 @@ use countersign::store::Job;
 use super::error::Error;
 use super::rows::Placed;
 
-/// Application, destination, purpose.
-pub(super) type LatestKey = (String, String, String);
+/// What [`Lookup::Latest`] goes by.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct LatestKey {
+    pub(super) application: ApplicationName,
+    pub(super) service: Option<ServiceId>,
+    pub(super) destination: String,
+    pub(super) purpose: Purpose,
+}
 /// Provider, reference.
 pub(super) type ReferenceKey = (String, String);
 
@@ -71,8 +77,8 @@ impl Questions {
         for job in jobs {
             match job.lookup() {
                 Lookup::ById { id, .. } => drop(ids.insert(id)),
-                Lookup::Latest { application, to, purpose } => {
-                    latest.insert((application.to_string(), to.reveal().to_owned(), purpose.to_string()));
+                Lookup::Latest { application, service, to, purpose } => {
+                    latest.insert(LatestKey { application, service, destination: to.reveal().to_owned(), purpose });
                 }
                 Lookup::ByReference { provider, reference } => drop(references.insert((provider, reference))),
             }
@@ -188,8 +194,9 @@ impl State {
                     |at: &usize| self.found.get(*at).is_some_and(|found| found.row.value.application == *application);
                 Some(found.filter(is_theirs))
             }
-            Lookup::Latest { application, to, purpose } => {
-                let key = (application.to_string(), to.reveal().to_owned(), purpose.to_string());
+            Lookup::Latest { application, service, to, purpose } => {
+                let (application, purpose) = (application.clone(), purpose.clone());
+                let key = LatestKey { application, service: *service, destination: to.reveal().to_owned(), purpose };
                 self.latest.get(&key).copied()
             }
             Lookup::ByReference { provider, reference } => {
@@ -275,7 +282,12 @@ impl State {
     }
 
     fn insert(&mut self, row: Verification) -> Result<usize, Error> {
-        let key = (row.application.to_string(), row.to.reveal().to_owned(), row.purpose.to_string());
+        let key = LatestKey {
+            application: row.application.clone(),
+            service: row.service,
+            destination: row.to.reveal().to_owned(),
+            purpose: row.purpose.clone(),
+        };
         let before = self.latest.get(&key).copied().ok_or_else(unread)?;
         let generation = before.and_then(|at| self.found.get(at)).map_or(0, |found| found.generation) + 1;
         let place = self.places.pop().ok_or_else(unread)?;

@@ -22,12 +22,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countersign::core::event::Event;
-use countersign::core::id::{ApplicationName, VerificationId};
+use countersign::core::id::{ApplicationName, DeliveryId, VerificationId};
 use countersign::core::time::Timestamp;
 use countersign::sender::BoxFuture;
 use countersign::store::{
-    AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, ListFilter, NewAnswer, Page, Store,
-    StoreError, StoreResult, WithDeliveries,
+    AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, ListFilter, NewAnswer, Page, Record,
+    RecordFilter, RecordName, RecordPage, Store, StoreError, StoreResult, WithDeliveries,
 };
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -280,6 +280,18 @@ impl Store for PostgresStore {
         })
     }
 
+    fn verification_of<'a>(
+        &'a self,
+        application: &'a ApplicationName,
+        delivery: DeliveryId,
+    ) -> BoxFuture<'a, StoreResult<Option<WithDeliveries>>> {
+        let application = application.clone();
+        self.ask(ANSWER_WITHIN, move |client, sql| {
+            let application = application.clone();
+            async move { read::verification_of(&client, &sql, &application, delivery).await }
+        })
+    }
+
     fn list<'a>(&'a self, filter: &'a ListFilter) -> BoxFuture<'a, StoreResult<Page>> {
         let filter = filter.clone();
         self.ask(ANSWER_WITHIN, move |client, sql| {
@@ -364,11 +376,11 @@ impl Store for PostgresStore {
         })
     }
 
-    fn drop_answer<'a>(&'a self, key: &'a AnswerKey) -> BoxFuture<'a, StoreResult<()>> {
+    fn release_answer<'a>(&'a self, key: &'a AnswerKey) -> BoxFuture<'a, StoreResult<()>> {
         let key = key.clone();
         self.ask(ANSWER_WITHIN, move |client, sql| {
             let key = key.clone();
-            async move { write::drop_answer(&client, &sql, &key).await }
+            async move { write::release_answer(&client, &sql, &key).await }
         })
     }
 
@@ -409,6 +421,46 @@ impl Store for PostgresStore {
         self.ask(ANSWER_WITHIN, move |client, sql| {
             let id = id.clone();
             async move { write::revoke_key(&client, &sql, &id, now).await }
+        })
+    }
+
+    fn create_record<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, StoreResult<bool>> {
+        let record = record.clone();
+        self.tell(ANSWER_WITHIN, move |client, sql| {
+            let record = record.clone();
+            async move { write::create_record(&client, &sql, &record).await }
+        })
+    }
+
+    fn update_record<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, StoreResult<bool>> {
+        let record = record.clone();
+        self.ask(ANSWER_WITHIN, move |client, sql| {
+            let record = record.clone();
+            async move { write::update_record(&client, &sql, &record).await }
+        })
+    }
+
+    fn record<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, StoreResult<Option<Record>>> {
+        let name = name.clone();
+        self.ask(ANSWER_WITHIN, move |client, sql| {
+            let name = name.clone();
+            async move { read::record(&client, &sql, &name).await }
+        })
+    }
+
+    fn records<'a>(&'a self, filter: &'a RecordFilter) -> BoxFuture<'a, StoreResult<RecordPage>> {
+        let filter = filter.clone();
+        self.ask(ANSWER_WITHIN, move |client, sql| {
+            let filter = filter.clone();
+            async move { read::records(&client, &sql, &filter).await }
+        })
+    }
+
+    fn delete_record<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, StoreResult<bool>> {
+        let name = name.clone();
+        self.tell(ANSWER_WITHIN, move |client, sql| {
+            let name = name.clone();
+            async move { write::delete_record(&client, &sql, &name).await }
         })
     }
 

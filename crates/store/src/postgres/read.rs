@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 
 use countersign::core::event::Event;
-use countersign::core::id::{ApplicationName, VerificationId};
+use countersign::core::id::{ApplicationName, DeliveryId, VerificationId};
 use countersign::core::time::Timestamp;
 use countersign::core::verification::{Delivery, Status, Verification};
-use countersign::store::{ApplicationRecord, Cleaned, KeyRecord, ListFilter, Page};
+use countersign::store::{
+    ApplicationRecord, Cleaned, KeyRecord, ListFilter, Page, Record, RecordFilter, RecordName, RecordPage,
+};
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::error::Error;
-use super::rows::{Columns, Placed, first};
+use super::rows::{Columns, Placed, first, service_column, text};
 use super::sql::Sql;
 
 type Result<T> = std::result::Result<T, Error>;
@@ -26,6 +28,23 @@ pub(super) async fn verification(
         .query_typed_opt(
             &sql.verification,
             &[(&id.as_bytes().as_slice(), Type::BYTEA), (&application.as_str(), Type::TEXT)],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let found = Columns::of(&row).verification()?;
+    Ok(with_deliveries(client, sql, vec![found]).await?.pop())
+}
+
+pub(super) async fn verification_of(
+    client: &Client,
+    sql: &Sql,
+    application: &ApplicationName,
+    delivery: DeliveryId,
+) -> Result<Option<(Verification, Vec<Delivery>)>> {
+    let row = client
+        .query_typed_opt(
+            &sql.verification_of,
+            &[(&delivery.as_bytes().as_slice(), Type::BYTEA), (&application.as_str(), Type::TEXT)],
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
@@ -52,7 +71,21 @@ pub(super) async fn list(client: &Client, sql: &Sql, filter: &ListFilter) -> Res
     let now = filter.now.as_millis();
     let status = filter.status.map(Status::as_str);
     let limit = i64::try_from(filter.limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let service = filter.service.as_ref().map(|service| service_column(service.as_ref()));
+    let (since, until) = (filter.since.map(Timestamp::as_millis), filter.until.map(Timestamp::as_millis));
     let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&application, Type::TEXT)];
+    if let Some(service) = &service {
+        parameters.push((service, Type::BYTEA));
+        statement += &format!(" AND v.service = ${}", parameters.len());
+    }
+    if let Some(since) = &since {
+        parameters.push((since, Type::INT8));
+        statement += &format!(" AND v.created_at >= ${}", parameters.len());
+    }
+    if let Some(until) = &until {
+        parameters.push((until, Type::INT8));
+        statement += &format!(" AND v.created_at < ${}", parameters.len());
+    }
     if let Some(to) = &to {
         parameters.push((to, Type::TEXT));
         statement += &format!(" AND v.destination = ${}", parameters.len());
@@ -182,4 +215,31 @@ pub(super) async fn ping(client: &Client) -> Result<()> {
         "off" => Ok(()),
         _ => Err(Error::Cut("the PostgreSQL server takes no writes: it is a replica".to_owned())),
     }
+}
+
+pub(super) async fn record(client: &Client, sql: &Sql, name: &RecordName) -> Result<Option<Record>> {
+    let (kind, id) = (text(&name.kind), text(&name.id));
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&name.application.as_str(), Type::TEXT), (&kind, Type::TEXT), (&id, Type::TEXT)];
+    let row = client.query_typed_opt(&sql.record, &parameters).await?;
+    row.map(|row| Columns::of(&row).record().map(|(_, record)| record)).transpose()
+}
+
+pub(super) async fn records(client: &Client, sql: &Sql, filter: &RecordFilter) -> Result<RecordPage> {
+    let after = filter.after.map_or(i64::MAX, |after| i64::try_from(after).unwrap_or(i64::MAX));
+    let most = i64::try_from(filter.limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let (kind, parent) = (text(&filter.kind), filter.parent.as_deref().map(text));
+    let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+        (&filter.application.as_str(), Type::TEXT),
+        (&kind, Type::TEXT),
+        (&parent, Type::TEXT),
+        (&after, Type::INT8),
+        (&most, Type::INT8),
+    ];
+    let rows = client.query_typed(&sql.records, &parameters).await?;
+    let mut found = rows.iter().map(|row| Columns::of(row).record()).collect::<Result<Vec<_>>>()?;
+    let more = found.len() > filter.limit;
+    found.truncate(filter.limit);
+    let next = if more { found.last().map(|(place, _)| place.unsigned_abs()) } else { None };
+    Ok(RecordPage { rows: found.into_iter().map(|(_, record)| record).collect(), next })
 }

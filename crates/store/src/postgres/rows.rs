@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use countersign::core::code::CodeSource;
 use countersign::core::destination::Destination;
 use countersign::core::event::{Event, EventKind};
-use countersign::core::id::{DeliveryId, VerificationId};
+use countersign::core::id::{DeliveryId, ServiceId, VerificationId};
 use countersign::core::time::Timestamp;
-use countersign::core::verification::{Delivery, DeliveryStatus, GuessLog, Status, Verification};
-use countersign::store::{ApplicationRecord, KeyRecord};
+use countersign::core::verification::{Delivery, DeliveryStatus, GuessLog, Payment, Status, Verification, Wording};
+use countersign::store::{ApplicationRecord, KeyRecord, Record, RecordName};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, FromSqlOwned};
 
 use super::error::Error;
+use crate::wording;
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -90,6 +91,7 @@ impl<'a> Columns<'a> {
         let row = Verification {
             id,
             application,
+
             to,
             purpose,
             channel,
@@ -111,8 +113,35 @@ impl<'a> Columns<'a> {
                 Some(json) => serde_json::from_str(json).map_err(|_| unreadable("metadata"))?,
                 None => BTreeMap::new(),
             },
+            keyless: self.take()?,
+            service: self.service()?,
+            payment: match (self.take()?, self.take()?) {
+                (Some(amount), Some(payee)) => Some(Payment { amount, payee }),
+                _ => None,
+            },
+            wording: match self.take::<Option<&str>>()? {
+                Some(json) => wording::from_json(json).map_err(|_| unreadable("wording"))?,
+                None => Wording::default(),
+            },
         };
         Ok(Placed { place, generation, row })
+    }
+
+    fn service(&mut self) -> Result<Option<ServiceId>> {
+        let bytes: &[u8] = self.take()?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let id = bytes.try_into().map_err(|_| unreadable("bytes of another length"))?;
+        Ok(Some(ServiceId::from_bytes(id)))
+    }
+
+    /// A record with its place, from `record_columns!`.
+    pub(super) fn record(&mut self) -> Result<(i64, Record)> {
+        let place = self.take()?;
+        let name = RecordName { application: self.parsed()?, kind: self.take()?, id: self.take()? };
+        let (parent, body) = (self.take()?, self.take()?);
+        Ok((place, Record { name, parent, body, created_at: self.time()?, updated_at: self.time()? }))
     }
 
     /// A delivery with the place of its verification, from `delivery_columns!`.
@@ -139,7 +168,11 @@ impl<'a> Columns<'a> {
     }
 
     pub(super) fn guesses(&mut self) -> Result<GuessLog> {
-        Ok(GuessLog { by_id: instants_from_bytes(self.take()?), by_destination: instants_from_bytes(self.take()?) })
+        Ok(GuessLog {
+            by_id: instants_from_bytes(self.take()?),
+            by_keyless: instants_from_bytes(self.take()?),
+            by_destination: instants_from_bytes(self.take()?),
+        })
     }
 
     pub(super) fn event(&mut self) -> Result<(u64, Event)> {
@@ -185,6 +218,11 @@ pub(super) fn code_columns(code: &CodeSource) -> (&str, Option<&[u8]>, Option<&[
         CodeSource::Derived { key } => (key, None, None),
         CodeSource::Chosen { key, digest, sealed } => (key, Some(digest), sealed.as_deref()),
     }
+}
+
+/// A service as its column has it: empty for the application's own, since a unique key takes no two nulls for the same.
+pub(super) fn service_column(service: Option<&ServiceId>) -> &[u8] {
+    service.map_or(&[], |id| id.as_bytes().as_slice())
 }
 
 pub(super) fn metadata_column(metadata: &BTreeMap<String, String>) -> Option<String> {

@@ -28,7 +28,8 @@ macro_rules! verification_columns {
     () => {
         "v.place, v.generation, v.id, v.application, v.destination, v.country, v.purpose, v.channel, v.status, v.created_at, \
          v.expires_at, v.finished_at, v.code_length, v.key_id, v.chosen_digest, v.chosen_sealed, v.sends, v.max_sends, v.resend_at, \
-         v.wrong_by_id, v.wrong_by_destination, v.max_checks, v.locale, v.template, v.metadata"
+         v.wrong_by_id, v.wrong_by_destination, v.max_checks, v.locale, v.template, v.metadata, v.keyless, v.service, v.amount, \
+         v.payee, v.wording"
     };
 }
 
@@ -45,22 +46,28 @@ macro_rules! api_key_columns {
     };
 }
 
-/// Which place each question of a batch leads to: `$1` ids; `$2..$4` destinations, applications, purposes; `$5..$7` references,
-/// providers, references that are delivery ids.
+macro_rules! record_columns {
+    () => {
+        "place, application, kind, id, parent, body, created_at, updated_at"
+    };
+}
+
+/// Which place each question of a batch leads to: `$1` ids; `$2..$5` destinations, applications, purposes, services; `$6..$8`
+/// references, providers, references that are delivery ids.
 macro_rules! resolve {
     () => {
         "SELECT 0::bigint AS kind, q.n, w.place FROM unnest($1::bytea[]) WITH ORDINALITY AS q (id, n) \
          JOIN @verification w ON w.id = q.id \
          UNION ALL \
-         SELECT 1::bigint, q.n, l.place FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS q (destination, application, purpose, n) \
+         SELECT 1::bigint, q.n, l.place FROM unnest($2::text[], $3::text[], $4::text[], $5::bytea[]) WITH ORDINALITY AS q (destination, application, purpose, service, n) \
          CROSS JOIN LATERAL (SELECT w.place FROM @verification w WHERE w.destination = q.destination \
-             AND w.application = q.application AND w.purpose = q.purpose ORDER BY w.generation DESC LIMIT 1) l \
+             AND w.application = q.application AND w.purpose = q.purpose AND w.service = q.service ORDER BY w.generation DESC LIMIT 1) l \
          UNION ALL \
-         SELECT 2::bigint, q.n, l.verification FROM unnest($5::text[], $6::text[]) WITH ORDINALITY AS q (reference, provider, n) \
+         SELECT 2::bigint, q.n, l.verification FROM unnest($6::text[], $7::text[]) WITH ORDINALITY AS q (reference, provider, n) \
          CROSS JOIN LATERAL (SELECT w.verification FROM @delivery w WHERE w.message_id = q.reference AND w.provider = q.provider \
              ORDER BY w.verification DESC LIMIT 1) l \
          UNION ALL \
-         SELECT 3::bigint, q.n, w.verification FROM unnest($7::bytea[], $6::text[]) WITH ORDINALITY AS q (id, provider, n) \
+         SELECT 3::bigint, q.n, w.verification FROM unnest($8::bytea[], $7::text[]) WITH ORDINALITY AS q (id, provider, n) \
          JOIN @delivery w ON w.id = q.id AND w.provider = q.provider"
     };
 }
@@ -76,7 +83,7 @@ statements! {
     /// What each question leads to, now that the rows are locked.
     resolve = resolve!();
     /// Guess logs, locked in the order of their keys: `$1` applications, `$2` destinations.
-    lock_guesses = "SELECT q.n, g.by_id, g.by_destination \
+    lock_guesses = "SELECT q.n, g.by_id, g.by_keyless, g.by_destination \
         FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q (application, destination, n) \
         JOIN @guess_log g ON g.application = q.application AND g.destination = q.destination \
         ORDER BY g.application, g.destination FOR UPDATE OF g";
@@ -90,17 +97,18 @@ statements! {
 
     insert_verifications = "INSERT INTO @verification (place, generation, id, application, destination, country, purpose, channel, \
         status, created_at, expires_at, finished_at, code_length, key_id, chosen_digest, chosen_sealed, sends, max_sends, resend_at, \
-        wrong_by_id, wrong_by_destination, max_checks, locale, template, metadata) \
+        wrong_by_id, wrong_by_destination, max_checks, locale, template, metadata, keyless, service, amount, payee, wording) \
         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], \
         $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::text[], $15::bytea[], $16::bytea[], $17::bigint[], \
-        $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[], $23::text[], $24::text[], $25::text[])";
+        $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[], $23::text[], $24::text[], $25::text[], \
+        $26::bool[], $27::bytea[], $28::text[], $29::text[], $30::text[])";
     /// Only what can change does: the rest of a verification is what its code is bound to.
     update_verifications = "UPDATE @verification v SET channel = q.channel, status = q.status, finished_at = q.finished_at, \
         chosen_sealed = q.chosen_sealed, sends = q.sends, resend_at = q.resend_at, wrong_by_id = q.wrong_by_id, \
-        wrong_by_destination = q.wrong_by_destination, template = q.template \
+        wrong_by_destination = q.wrong_by_destination, template = q.template, wording = q.wording \
         FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[], \
-        $9::bigint[], $10::text[]) AS q (place, channel, status, finished_at, chosen_sealed, sends, resend_at, wrong_by_id, \
-        wrong_by_destination, template) WHERE v.place = q.place";
+        $9::bigint[], $10::text[], $11::text[]) AS q (place, channel, status, finished_at, chosen_sealed, sends, resend_at, wrong_by_id, \
+        wrong_by_destination, template, wording) WHERE v.place = q.place";
     insert_deliveries = "INSERT INTO @delivery (verification, number, id, send, channel, provider, status, queued_at, at, error, \
         message_id, due_at, lease_until, claims) \
         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bigint[], \
@@ -113,11 +121,11 @@ statements! {
     /// Plain inserts: a key that somebody else made in the meantime is an error, and the batch runs again.
     insert_limits = "INSERT INTO @limit_state (key, tat) SELECT * FROM unnest($1::text[], $2::bigint[])";
     update_limits = "UPDATE @limit_state l SET tat = q.tat FROM unnest($1::text[], $2::bigint[]) AS q (key, tat) WHERE l.key = q.key";
-    insert_guesses = "INSERT INTO @guess_log (application, destination, by_id, by_destination, forget_at) \
-        SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bigint[])";
-    update_guesses = "UPDATE @guess_log g SET by_id = q.by_id, by_destination = q.by_destination, forget_at = q.forget_at \
-        FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bigint[]) \
-        AS q (application, destination, by_id, by_destination, forget_at) \
+    insert_guesses = "INSERT INTO @guess_log (application, destination, by_id, by_keyless, by_destination, forget_at) \
+        SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bigint[])";
+    update_guesses = "UPDATE @guess_log g SET by_id = q.by_id, by_keyless = q.by_keyless, by_destination = q.by_destination, forget_at = q.forget_at \
+        FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bigint[]) \
+        AS q (application, destination, by_id, by_keyless, by_destination, forget_at) \
         WHERE g.application = q.application AND g.destination = q.destination";
     insert_events = "INSERT INTO @event (kind, application, verification, delivery, at) \
         SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bigint[])";
@@ -125,6 +133,8 @@ statements! {
     decoy = "UPDATE @decoy SET count = count + 1";
 
     verification = concat!("SELECT ", verification_columns!(), " FROM @verification v WHERE v.id = $1 AND v.application = $2");
+    verification_of = concat!("SELECT ", verification_columns!(), " FROM @verification v \
+        WHERE v.place = (SELECT d.verification FROM @delivery d WHERE d.id = $1) AND v.application = $2");
     list = concat!("SELECT ", verification_columns!(), " FROM @verification v WHERE v.application = $1");
     has_overdue_delivery = "SELECT EXISTS (SELECT 1 FROM @delivery WHERE status = 'queued' AND lease_until <= $1)";
     /// Takes overdue deliveries. The verification is locked as a decision locks it, so that none is changed under a decision; what
@@ -176,7 +186,18 @@ statements! {
         AND answer IS NULL AND in_flight_until <= $5 AND expires_at > $5 RETURNING seed";
     kept_answer = "SELECT fingerprint, answer FROM @kept_answer WHERE application = $1 AND key = $2 AND expires_at > $3";
     keep_answer = "UPDATE @kept_answer SET answer = $3 WHERE application = $1 AND key = $2";
-    drop_answer = "DELETE FROM @kept_answer WHERE application = $1 AND key = $2";
+    release_answer = "UPDATE @kept_answer SET in_flight_until = 0 WHERE application = $1 AND key = $2";
+
+    create_record = "INSERT INTO @record (application, kind, id, parent, body, created_at, updated_at) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (application, kind, id) DO NOTHING";
+    update_record = "UPDATE @record SET body = $4, updated_at = $5 WHERE application = $1 AND kind = $2 AND id = $3";
+    record = concat!("SELECT ", record_columns!(), " FROM @record WHERE application = $1 AND kind = $2 AND id = $3");
+    records = concat!("SELECT ", record_columns!(), " FROM @record WHERE application = $1 AND kind = $2 \
+        AND ($3::text IS NULL OR parent = $3) AND place < $4 ORDER BY place DESC LIMIT $5");
+    delete_record = "WITH RECURSIVE goes (place, id) AS (\
+        SELECT place, id FROM @record WHERE application = $1 AND kind = $2 AND id = $3 \
+        UNION SELECT child.place, child.id FROM @record AS child JOIN goes ON child.application = $1 AND child.parent = goes.id) \
+        DELETE FROM @record WHERE place IN (SELECT place FROM goes)";
 
     create_application = "INSERT INTO @application (name, account_sid, created_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING";
     applications = "SELECT name, account_sid, created_at FROM @application ORDER BY name";

@@ -20,8 +20,16 @@ use tokio_postgres::{Client, Row};
 
 use super::batch::{Found, Kept, Questions, State, Wanted};
 use super::error::Error;
-use super::rows::{Columns, Placed, code_columns, first, instants_to_bytes, metadata_column, text};
+use super::rows::{Columns, Placed, code_columns, first, instants_to_bytes, metadata_column, service_column, text};
 use super::sql::Sql;
+use crate::wording;
+
+/// Collects one column.
+macro_rules! column {
+    ($rows:expr, $row:ident => $value:expr) => {
+        $rows.iter().map(|$row| $value).collect::<Vec<_>>()
+    };
+}
 
 /// What came of a transaction.
 pub(super) enum Outcome {
@@ -77,19 +85,22 @@ async fn look_up(
     questions: &Questions,
 ) -> Result<(Vec<Placed>, Vec<(i64, i64, i64)>), Error> {
     let ids: Vec<&[u8]> = questions.ids.iter().map(|id| id.as_bytes().as_slice()).collect();
-    let (applications, (destinations, purposes)): (Vec<&str>, (Vec<&str>, Vec<&str>)) =
-        questions.latest.iter().map(|(application, to, purpose)| (&**application, (&**to, &**purpose))).unzip();
+    let applications: Vec<&str> = column!(questions.latest, key => key.application.as_str());
+    let services: Vec<&[u8]> = column!(questions.latest, key => service_column(key.service.as_ref()));
+    let destinations: Vec<&str> = column!(questions.latest, key => key.destination.as_str());
+    let purposes: Vec<&str> = column!(questions.latest, key => key.purpose.as_str());
     let (providers, references): (Vec<_>, Vec<_>) =
         questions.references.iter().map(|(provider, reference)| (text(provider), text(reference))).unzip();
     let delivery_ids: Vec<Option<Vec<u8>>> = references
         .iter()
         .map(|reference| reference.parse::<DeliveryId>().ok().map(|id| id.as_bytes().to_vec()))
         .collect();
-    let parameters: [Parameter<'_>; 7] = [
+    let parameters: [Parameter<'_>; 8] = [
         (&ids, Type::BYTEA_ARRAY),
         (&destinations, Type::TEXT_ARRAY),
         (&applications, Type::TEXT_ARRAY),
         (&purposes, Type::TEXT_ARRAY),
+        (&services, Type::BYTEA_ARRAY),
         (&references, Type::TEXT_ARRAY),
         (&providers, Type::TEXT_ARRAY),
         (&delivery_ids, Type::BYTEA_ARRAY),
@@ -220,7 +231,9 @@ fn verifications<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes:
     let mut new: Vec<_> = state.found.iter().filter(|found| !found.row.stored).collect();
     // Everybody inserts in the same order, and so never waits in a circle.
     new.sort_by(|a, b| {
-        let key = |row: &'a Verification| (row.to.reveal(), row.application.as_str(), row.purpose.as_str());
+        let key = |row: &'a Verification| {
+            (row.to.reveal(), row.application.as_str(), row.purpose.as_str(), service_column(row.service.as_ref()))
+        };
         key(&a.row.value).cmp(&key(&b.row.value)).then(a.generation.cmp(&b.generation))
     });
     if !new.is_empty() {
@@ -232,13 +245,6 @@ fn verifications<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes:
     }
 }
 
-/// Collects one column.
-macro_rules! column {
-    ($rows:expr, $row:ident => $value:expr) => {
-        $rows.iter().map(|$row| $value).collect::<Vec<_>>()
-    };
-}
-
 /// A count as the server takes it.
 const fn count(n: u32) -> i64 {
     n as i64
@@ -247,7 +253,7 @@ const fn count(n: u32) -> i64 {
 async fn insert_verifications(client: &Client, sql: &Sql, new: Vec<&Found>) -> Result<Option<(u64, usize)>, Error> {
     let rows: Vec<&Verification> = column!(new, found => &found.row.value);
     let countries: Vec<_> = column!(rows, row => row.to.country());
-    let parameters: [Parameter<'_>; 25] = [
+    let parameters: [Parameter<'_>; 30] = [
         (&column!(new, found => found.place), Type::INT8_ARRAY),
         (&column!(new, found => found.generation), Type::INT8_ARRAY),
         (&column!(rows, row => row.id.as_bytes().as_slice()), Type::BYTEA_ARRAY),
@@ -273,13 +279,18 @@ async fn insert_verifications(client: &Client, sql: &Sql, new: Vec<&Found>) -> R
         (&column!(rows, row => row.locale.as_deref().map(text)), Type::TEXT_ARRAY),
         (&column!(rows, row => row.template.as_deref().map(text)), Type::TEXT_ARRAY),
         (&column!(rows, row => metadata_column(&row.metadata)), Type::TEXT_ARRAY),
+        (&column!(rows, row => row.keyless), Type::BOOL_ARRAY),
+        (&column!(rows, row => service_column(row.service.as_ref())), Type::BYTEA_ARRAY),
+        (&column!(rows, row => row.payment.as_ref().map(|payment| text(&payment.amount))), Type::TEXT_ARRAY),
+        (&column!(rows, row => row.payment.as_ref().map(|payment| text(&payment.payee))), Type::TEXT_ARRAY),
+        (&column!(rows, row => wording::to_json(&row.wording)), Type::TEXT_ARRAY),
     ];
     Ok(Some((execute(client, &sql.insert_verifications, &parameters).await?, rows.len())))
 }
 
 async fn update_verifications(client: &Client, sql: &Sql, old: Vec<&Found>) -> Result<Option<(u64, usize)>, Error> {
     let rows: Vec<&Verification> = column!(old, found => &found.row.value);
-    let parameters: [Parameter<'_>; 10] = [
+    let parameters: [Parameter<'_>; 11] = [
         (&column!(old, found => found.place), Type::INT8_ARRAY),
         (&column!(rows, row => row.channel.as_str()), Type::TEXT_ARRAY),
         (&column!(rows, row => row.status.as_str()), Type::TEXT_ARRAY),
@@ -290,6 +301,7 @@ async fn update_verifications(client: &Client, sql: &Sql, old: Vec<&Found>) -> R
         (&column!(rows, row => count(row.wrong_by_id)), Type::INT8_ARRAY),
         (&column!(rows, row => count(row.wrong_by_destination)), Type::INT8_ARRAY),
         (&column!(rows, row => row.template.as_deref().map(text)), Type::TEXT_ARRAY),
+        (&column!(rows, row => wording::to_json(&row.wording)), Type::TEXT_ARRAY),
     ];
     Ok(Some((execute(client, &sql.update_verifications, &parameters).await?, rows.len())))
 }
@@ -361,10 +373,11 @@ fn guesses<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes: &mut 
         rows.sort_by(|a, b| a.0.cmp(b.0));
         let statement = if stored { &sql.update_guesses } else { &sql.insert_guesses };
         writes.push(Box::pin(async move {
-            let parameters: [Parameter<'_>; 5] = [
+            let parameters: [Parameter<'_>; 6] = [
                 (&column!(rows, row => row.0.application.as_str()), Type::TEXT_ARRAY),
                 (&column!(rows, row => text(&row.0.destination)), Type::TEXT_ARRAY),
                 (&column!(rows, row => instants_to_bytes(&row.1.value.by_id)), Type::BYTEA_ARRAY),
+                (&column!(rows, row => instants_to_bytes(&row.1.value.by_keyless)), Type::BYTEA_ARRAY),
                 (&column!(rows, row => instants_to_bytes(&row.1.value.by_destination)), Type::BYTEA_ARRAY),
                 (&column!(rows, row => row.1.value.forgettable_at().as_millis()), Type::INT8_ARRAY),
             ];

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use countersign::core::time::Timestamp;
-use countersign::store::{AnswerKey, ApplicationRecord, Claimed, Cleaned, KeptAnswer, KeyRecord, NewAnswer};
+use countersign::store::{
+    AnswerKey, ApplicationRecord, Claimed, Cleaned, KeptAnswer, KeyRecord, NewAnswer, Record, RecordName,
+};
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::error::Error;
-use super::rows::{Columns, Placed, first};
+use super::rows::{Columns, Placed, first, text};
 use super::sql::Sql;
 
 type Result<T> = std::result::Result<T, Error>;
@@ -119,9 +121,9 @@ pub(super) async fn keep_answer(client: &Client, sql: &Sql, key: &AnswerKey, ans
     Ok(())
 }
 
-pub(super) async fn drop_answer(client: &Client, sql: &Sql, key: &AnswerKey) -> Result<()> {
+pub(super) async fn release_answer(client: &Client, sql: &Sql, key: &AnswerKey) -> Result<()> {
     let parameters: [Parameter<'_>; 2] = [(&key.application.as_str(), Type::TEXT), (&key.key.as_slice(), Type::BYTEA)];
-    client.execute_typed(&sql.drop_answer, &parameters).await?;
+    client.execute_typed(&sql.release_answer, &parameters).await?;
     Ok(())
 }
 
@@ -152,4 +154,36 @@ pub(super) async fn create_key(client: &Client, sql: &Sql, key: &KeyRecord) -> R
 pub(super) async fn revoke_key(client: &Client, sql: &Sql, id: &str, now: Timestamp) -> Result<bool> {
     let parameters: [Parameter<'_>; 2] = [(&id, Type::TEXT), (&now.as_millis(), Type::INT8)];
     Ok(client.execute_typed(&sql.revoke_key, &parameters).await? == 1)
+}
+
+pub(super) async fn create_record(client: &Client, sql: &Sql, record: &Record) -> Result<bool> {
+    let name = &record.name;
+    let parameters: [Parameter<'_>; 7] = [
+        (&name.application.as_str(), Type::TEXT),
+        (&text(&name.kind), Type::TEXT),
+        (&text(&name.id), Type::TEXT),
+        (&record.parent.as_deref().map(text), Type::TEXT),
+        (&text(&record.body), Type::TEXT),
+        (&record.created_at.as_millis(), Type::INT8),
+        (&record.updated_at.as_millis(), Type::INT8),
+    ];
+    Ok(client.execute_typed(&sql.create_record, &parameters).await? == 1)
+}
+
+pub(super) async fn update_record(client: &Client, sql: &Sql, record: &Record) -> Result<bool> {
+    let name = &record.name;
+    let parameters: [Parameter<'_>; 5] = [
+        (&name.application.as_str(), Type::TEXT),
+        (&text(&name.kind), Type::TEXT),
+        (&text(&name.id), Type::TEXT),
+        (&text(&record.body), Type::TEXT),
+        (&record.updated_at.as_millis(), Type::INT8),
+    ];
+    Ok(client.execute_typed(&sql.update_record, &parameters).await? == 1)
+}
+
+pub(super) async fn delete_record(client: &Client, sql: &Sql, name: &RecordName) -> Result<bool> {
+    let parameters: [Parameter<'_>; 3] =
+        [(&name.application.as_str(), Type::TEXT), (&text(&name.kind), Type::TEXT), (&text(&name.id), Type::TEXT)];
+    Ok(client.execute_typed(&sql.delete_record, &parameters).await? > 0)
 }
