@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::read;
 use super::rows::{self, api_key_columns, delivery_columns, verification_columns};
+use crate::wording;
 
 /// Looks up, reads, decides, writes.
 pub(super) fn run(connection: &Connection, job: &mut dyn Job) -> rusqlite::Result<()> {
@@ -122,7 +123,7 @@ fn insert_verification(connection: &Connection, row: &Verification) -> rusqlite:
             row.service.as_ref().map(|id| id.as_bytes()),
             row.payment.as_ref().map(|payment| &payment.amount),
             row.payment.as_ref().map(|payment| &payment.payee),
-            rows::wording_to_json(&row.wording),
+            wording::to_json(&row.wording),
             row.follow_up_at.map(Timestamp::as_millis),
         ])?;
     Ok(connection.last_insert_rowid())
@@ -147,7 +148,7 @@ fn update_verification(connection: &Connection, place: Option<i64>, row: &Verifi
             row.wrong_by_id,
             row.wrong_by_destination,
             row.template,
-            rows::wording_to_json(&row.wording),
+            wording::to_json(&row.wording),
             row.follow_up_at.map(Timestamp::as_millis),
         ])?;
     exactly_one(changed)
