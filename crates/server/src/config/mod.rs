@@ -49,7 +49,7 @@ pub use problem::{Place, Problem, Problems};
 pub use tree::variable;
 use tree::{Node, PREFIX};
 pub use value::{AndroidAppHash, Host, Origin, Prefix, PublicUrl, read_duration, write_duration};
-pub use words::{GuardMode, Layout, Listen, LogFormat, LogLevel, StoreUrl, TestCode, Wanted};
+pub use words::{GuardMode, Layout, Listen, LogFormat, LogLevel, Schema, StoreUrl, TestCode, Wanted};
 
 /// The file that is read when none is named, if it is there.
 pub const DEFAULT_FILE: &str = "countersign.toml";

@@ -25,6 +25,8 @@ use super::sections::{
 use super::suggest;
 use super::texts::templates;
 use super::tree::{Data, Node};
+#[cfg(feature = "postgres")]
+use super::words::StoreUrl;
 use super::{ApplicationSettings, ProviderSettings, RouteSettings, Settings, production, senders};
 
 /// What stands at the top of a file.
@@ -71,7 +73,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         server,
         simple: one(&server_table, "simple", Simple::SECTION.names(), Simple::read),
         twilio: one(&server_table, "twilio", Twilio::SECTION.names(), Twilio::read),
-        store: one(&root, "store", Store::SECTION.names(), Store::read),
+        store: store(&root),
         keys: one(&root, "keys", Keys::SECTION.names(), Keys::read),
         guard: one(&root, "guard", Guard::SECTION.names(), Guard::read),
         log: one(&root, "log", Log::SECTION.names(), Log::read),
@@ -172,6 +174,34 @@ fn applications(root: &Table<'_>, policy: &Policy, allow_links: bool, report: &R
         applications.push(ApplicationSettings { policy, limits, templates, keys });
     }
     applications
+}
+
+/// The store, with the password from its file.
+fn store(root: &Table<'_>) -> Store {
+    let table = root.table("store");
+    #[cfg_attr(not(feature = "postgres"), expect(unused_mut, reason = "only PostgreSQL has a password"))]
+    let mut store = one(root, "store", Store::SECTION.names(), Store::read);
+    if store.password_file.is_empty() {
+        return store;
+    }
+    #[cfg(feature = "postgres")]
+    if let StoreUrl::Postgres(target) = &store.url {
+        if target.has_password() {
+            table.problem("password_file", "store.url has a password too; keep one of the two");
+        }
+        match secret_file(&store.password_file) {
+            Ok(password) => {
+                store.url = StoreUrl::Postgres(Box::new((**target).clone().with_password(password.reveal())))
+            }
+            Err(problem) => table.problem("password_file", format!("the file {:?} {problem}", store.password_file)),
+        }
+        return store;
+    }
+    // A store.url that could not be read was reported already.
+    if table.node("url").is_none() || table.text("url").is_some_and(|url| url.starts_with("sqlite:")) {
+        table.problem("password_file", "only PostgreSQL has a password; leave it out, or set store.url");
+    }
+    store
 }
 
 /// A workflow goes on after a while, and never back.

@@ -11,6 +11,8 @@ use countersign::store::{Store, StoreError};
 use countersign::{Broken, Clock, MemoryStore, NewKey, Observer, SystemClock, Verifier};
 use countersign_providers::layers::bounded;
 use countersign_providers::{Inbox, ProviderError, ReceiptReader, Surroundings, build_with};
+#[cfg(feature = "postgres")]
+use countersign_store::postgres;
 use countersign_store::sqlite::{Options, SqliteStore};
 use tokio::task::JoinHandle;
 
@@ -120,16 +122,43 @@ pub fn receipt_readers(settings: &Settings) -> Result<Vec<(String, ReceiptReader
 pub fn open_store(settings: &Settings, migrate: bool) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match &settings.store.url {
         StoreUrl::Memory => Arc::new(MemoryStore::default()),
+        #[cfg(feature = "postgres")]
+        StoreUrl::Postgres(target) => {
+            let (writers, connections) = (2, settings.store.connections as usize);
+            let options = postgres::Options {
+                schema: settings.store.schema.0.clone(),
+                migrate,
+                writers,
+                readers: connections.saturating_sub(writers),
+                ..postgres::Options::default()
+            };
+            Arc::new(postgres::PostgresStore::open((**target).clone(), options)?)
+        }
         StoreUrl::Sqlite(path) => {
             Arc::new(SqliteStore::open(Path::new(path), Options { migrate, ..Options::default() })?)
         }
     })
 }
 
-/// The SQL that brings an empty store to the present schema.
+/// The SQL that brings an empty store of the configured kind to the present schema.
 #[must_use]
-pub fn migrations_sql() -> String {
-    countersign_store::sqlite::migrations_sql()
+pub fn migrations_sql(settings: &Settings) -> String {
+    match &settings.store.url {
+        #[cfg(feature = "postgres")]
+        StoreUrl::Postgres(_) => postgres::migrations_sql(&settings.store.schema.0),
+        StoreUrl::Sqlite(_) | StoreUrl::Memory => countersign_store::sqlite::migrations_sql(),
+    }
+}
+
+/// What a store is called where people read it.
+#[must_use]
+pub fn store_name(settings: &Settings) -> String {
+    match &settings.store.url {
+        #[cfg(feature = "postgres")]
+        StoreUrl::Postgres(target) => format!("{target}, schema {}", settings.store.schema.0),
+        StoreUrl::Sqlite(path) => path.clone(),
+        StoreUrl::Memory => "memory".to_owned(),
+    }
 }
 
 /// Where the key ring is.

@@ -214,7 +214,9 @@ fn live(
     runtime.block_on(async {
         let migrated = async {
             let client = inner.pool.connect().await.map_err(Error::into_store_error)?;
-            migrate::migrate(&client, &options.schema, options.migrate).await
+            migrate::migrate(&client, &options.schema, options.migrate).await?;
+            inner.pool.put_back(client);
+            Ok(())
         };
         if let Err(error) = migrated.await {
             return drop(opened.send(Err(error)));

@@ -174,7 +174,8 @@ impl Pool {
         idle.pop()
     }
 
-    fn put_back(&self, client: Arc<Client>) {
+    /// Keeps a connection that nobody uses any more.
+    pub(super) fn put_back(&self, client: Arc<Client>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < self.most && !client.is_closed() {
             idle.push(client);

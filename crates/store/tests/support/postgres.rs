@@ -1,6 +1,10 @@
 //! A PostgreSQL server for tests: the one that `COUNTERSIGN_TEST_POSTGRES` names, else one of our own, started with `initdb` and
 //! `pg_ctl` from PATH or /usr/lib/postgresql, in a directory that goes with it, on a port that the kernel chose.
-#![allow(dead_code, reason = "each test that includes this uses another part")]
+#![allow(
+    dead_code,
+    clippy::disallowed_methods,
+    reason = "each test that includes this uses another part; it waits for real servers"
+)]
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -182,7 +186,9 @@ pub fn binaries() -> Option<PathBuf> {
     let mut installed: Vec<_> = installed.map(|version| version.path().join("bin")).collect();
     installed.sort();
     folders.extend(installed.into_iter().rev());
-    folders.into_iter().find(|folder| folder.join("initdb").exists() && folder.join("pg_ctl").exists())
+    // A link in PATH leads to where the others are.
+    let real = folders.into_iter().filter_map(|folder| std::fs::canonicalize(folder.join("initdb")).ok());
+    real.filter_map(|initdb| Some(initdb.parent()?.to_owned())).find(|folder| folder.join("pg_ctl").exists())
 }
 
 /// The server refuses to run as root.
