@@ -15,6 +15,7 @@ mod budget;
 mod budget_doors;
 mod crash;
 mod expiry;
+mod fleet;
 mod house;
 mod idempotency;
 mod inbox_page;
