@@ -200,6 +200,18 @@ async fn client(doors: Vec<Door>, sink: Sink, told: Arc<Mutex<Told>>, over: Arc<
     }
 }
 
+/// Reads; again while the store is called away.
+async fn patiently(door: &Door, path: &str) -> serde_json::Value {
+    let begun = Instant::now();
+    loop {
+        let reply = door.get(path).await;
+        if reply.status != 503 || begun.elapsed() > Duration::from_secs(30) {
+            return reply.ok(200);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// In odd rounds a process is killed, in even ones the database: nothing that was said is untrue afterwards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bug_h5_processes_and_the_database_are_killed_under_load() {
@@ -244,7 +256,7 @@ async fn bug_h5_processes_and_the_database_are_killed_under_load() {
         let told = Arc::try_unwrap(told).ok().unwrap().into_inner().unwrap();
         let door = &houses[round as usize % houses.len()].door;
         for (number, verification) in &told.ids {
-            let shown = door.show(verification).await;
+            let shown = patiently(door, &format!("/v1/verifications/{verification}")).await;
             let of = |what: &HashMap<String, u64>, key: &String| what.get(key).copied().unwrap_or(0);
             let (wrong, asked) = (of(&told.wrong, verification), of(&told.wrong_asked, verification));
             let counted = CAP - shown["checks_left"].as_u64().unwrap();
@@ -253,15 +265,23 @@ async fn bug_h5_processes_and_the_database_are_killed_under_load() {
             let approved = of(&told.approved, verification);
             assert!(approved <= 1, "round {round}: a code was accepted {approved} times");
             assert!(approved == 0 || shown["status"] == "approved", "round {round}: {shown}");
-            let page = door.get(&format!("/v1/verifications?limit=100&to=%2B{}", &number[1..])).await.ok(200);
+            let page = patiently(door, &format!("/v1/verifications?limit=100&to=%2B{}", &number[1..])).await;
             let kept: u64 = page["data"].as_array().unwrap().iter().map(|row| row["sends"].as_u64().unwrap()).sum();
             let (sent, asked) = (of(&told.sends, number), of(&told.sends_asked, number));
             assert!((sent..=asked).contains(&kept), "round {round}: {sent} told, {kept} kept, {asked} asked");
             // A code that was used stays used, and one that was not works once.
             if let Some(code) = sink.to(number).into_iter().next().map(|message| message.code) {
-                let result = door.check(verification, &code).await.result();
+                // On a machine that stands still for seconds an answer may be "not known" here too; then it is asked again.
+                let mut reply = door.check(verification, &code).await;
+                let asked_twice = reply.status == 503;
+                while reply.status == 503 {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    reply = door.check(verification, &code).await;
+                }
+                let result = reply.result();
                 match shown["status"].as_str().unwrap() {
                     "approved" => assert_eq!(result, "already_used", "round {round}"),
+                    "pending" if asked_twice && result == "already_used" => {}
                     "pending" => assert_eq!(result, "approved", "round {round}"),
                     _ => assert_eq!(result, "max_attempts_reached", "round {round}"),
                 }
@@ -282,7 +302,7 @@ async fn bug_h5_processes_and_the_database_are_killed_under_load() {
             let number = phone(1000 * round + nth);
             let settled = async || {
                 let path = format!("/v1/verifications?limit=100&to=%2B{}", &number[1..]);
-                let page = door.get(&path).await.ok(200);
+                let page = patiently(door, &path).await;
                 let waits = |row: &serde_json::Value| {
                     row["status"] == "pending"
                         && row["deliveries"].as_array().unwrap().iter().any(|delivery| delivery["status"] == "queued")
