@@ -74,9 +74,10 @@ macro_rules! resolve {
 
 statements! {
     /// Begins a batch's transaction. The planner's settings hold for this transaction alone and say what is so: keys are few, tables
-    /// may be large, and their statistics may be from when they were empty.
+    /// may be large, and their statistics may be from when they were empty. The time-outs bound what is left behind by a process that is gone.
     begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
-             SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
+             SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; \
+             SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '10s'";
     /// The verifications of a batch, locked in the order of their places.
     lock_verifications = concat!("SELECT ", verification_columns!(), " FROM @verification v \
         WHERE v.place = ANY (ARRAY(SELECT r.place FROM (", resolve!(), ") r)) ORDER BY v.place FOR UPDATE OF v");

@@ -115,7 +115,7 @@ impl Writer {
             match self.run(&mut client, &mut batch).await {
                 Err(Error::Refused(_) | Error::Unreadable(_)) if batch.len() > 1 => {
                     // One of them it was: each gets a transaction of its own, so that none pays for its neighbour.
-                    for task in batch {
+                    for task in batch.into_iter().filter(|task| !task.done.is_closed()) {
                         let mut alone = vec![task];
                         let result = self.run(&mut client, &mut alone).await;
                         answer(alone, result);
