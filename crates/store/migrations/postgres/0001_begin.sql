@@ -56,12 +56,14 @@ CREATE TABLE verification (
     metadata             TEXT,              -- a JSON object of strings; null when empty
     amount               TEXT,              -- of the payment that the code confirms
     payee                TEXT,
-    wording              TEXT               -- what its message says in words of its own, as JSON; null when nothing
+    wording              TEXT,              -- what its message says in words of its own, as JSON; null when nothing
+    follow_up_at         BIGINT             -- when the next provider or channel is tried; null when nothing is planned
 ) WITH (fillfactor = 85);
 
 CREATE UNIQUE INDEX verification_id ON verification (id);
 CREATE UNIQUE INDEX verification_destination ON verification (destination, application, purpose, service, generation);
 CREATE INDEX verification_expires ON verification (expires_at);
+CREATE INDEX verification_follow_up ON verification (follow_up_at) WHERE follow_up_at IS NOT NULL;
 
 -- The outbox and its history: one row for each attempt with a provider, beside its verification.
 CREATE TABLE delivery (

@@ -331,6 +331,17 @@ impl Store for PostgresStore {
         })
     }
 
+    fn to_follow_up(
+        &self,
+        now: Timestamp,
+        most: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>> {
+        self.ask(
+            BACKGROUND_WITHIN,
+            move |client, sql| async move { read::to_follow_up(&client, &sql, now, most).await },
+        )
+    }
+
     fn cleanup(
         &self,
         before: Timestamp,

@@ -149,6 +149,23 @@ pub(super) async fn overdue(
     rows.iter().map(read).collect()
 }
 
+/// Verifications that are to be followed up, most overdue first.
+pub(super) async fn to_follow_up(
+    client: &Client,
+    sql: &Sql,
+    now: Timestamp,
+    most: usize,
+) -> Result<Vec<(ApplicationName, VerificationId)>> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&now.as_millis(), Type::INT8), (&most, Type::INT8)];
+    let rows = client.query_typed(&sql.to_follow_up, &parameters).await?;
+    let read = |row| {
+        let mut columns = Columns::of(row);
+        Ok((columns.parsed()?, VerificationId::from_bytes(columns.bytes()?)))
+    };
+    rows.iter().map(read).collect()
+}
+
 /// What a cleanup would delete.
 pub(super) async fn count_old(client: &Client, sql: &Sql, before: Timestamp, now: Timestamp) -> Result<Cleaned> {
     let parameters: [(&(dyn ToSql + Sync), Type); 2] =

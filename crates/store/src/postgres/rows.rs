@@ -123,6 +123,7 @@ impl<'a> Columns<'a> {
                 Some(json) => wording::from_json(json).map_err(|_| unreadable("wording"))?,
                 None => Wording::default(),
             },
+            follow_up_at: self.take::<Option<i64>>()?.map(Timestamp::from_millis),
         };
         Ok(Placed { place, generation, row })
     }

@@ -29,7 +29,7 @@ macro_rules! verification_columns {
         "v.place, v.generation, v.id, v.application, v.destination, v.country, v.purpose, v.channel, v.status, v.created_at, \
          v.expires_at, v.finished_at, v.code_length, v.key_id, v.chosen_digest, v.chosen_sealed, v.sends, v.max_sends, v.resend_at, \
          v.wrong_by_id, v.wrong_by_destination, v.max_checks, v.locale, v.template, v.metadata, v.keyless, v.service, v.amount, \
-         v.payee, v.wording"
+         v.payee, v.wording, v.follow_up_at"
     };
 }
 
@@ -98,18 +98,19 @@ statements! {
 
     insert_verifications = "INSERT INTO @verification (place, generation, id, application, destination, country, purpose, channel, \
         status, created_at, expires_at, finished_at, code_length, key_id, chosen_digest, chosen_sealed, sends, max_sends, resend_at, \
-        wrong_by_id, wrong_by_destination, max_checks, locale, template, metadata, keyless, service, amount, payee, wording) \
+        wrong_by_id, wrong_by_destination, max_checks, locale, template, metadata, keyless, service, amount, payee, wording, follow_up_at) \
         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], \
         $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::text[], $15::bytea[], $16::bytea[], $17::bigint[], \
         $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[], $23::text[], $24::text[], $25::text[], \
-        $26::bool[], $27::bytea[], $28::text[], $29::text[], $30::text[])";
+        $26::bool[], $27::bytea[], $28::text[], $29::text[], $30::text[], \
+        $31::bigint[])";
     /// Only what can change does: the rest of a verification is what its code is bound to.
     update_verifications = "UPDATE @verification v SET channel = q.channel, status = q.status, finished_at = q.finished_at, \
         chosen_sealed = q.chosen_sealed, sends = q.sends, resend_at = q.resend_at, wrong_by_id = q.wrong_by_id, \
-        wrong_by_destination = q.wrong_by_destination, template = q.template, wording = q.wording \
+        wrong_by_destination = q.wrong_by_destination, template = q.template, wording = q.wording, follow_up_at = q.follow_up_at \
         FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[], \
-        $9::bigint[], $10::text[], $11::text[]) AS q (place, channel, status, finished_at, chosen_sealed, sends, resend_at, wrong_by_id, \
-        wrong_by_destination, template, wording) WHERE v.place = q.place";
+        $9::bigint[], $10::text[], $11::text[], $12::bigint[]) AS q (place, channel, status, finished_at, chosen_sealed, sends, resend_at, wrong_by_id, \
+        wrong_by_destination, template, wording, follow_up_at) WHERE v.place = q.place";
     insert_deliveries = "INSERT INTO @delivery (verification, number, id, send, channel, provider, status, queued_at, at, error, \
         message_id, due_at, lease_until, claims) \
         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bigint[], \
@@ -148,6 +149,8 @@ statements! {
         ORDER BY d.lease_until");
     overdue = "SELECT expires_at, application, id FROM @verification \
         WHERE expires_at > $1 AND expires_at <= $2 AND status = 'pending' ORDER BY expires_at LIMIT $3";
+    to_follow_up = "SELECT application, id FROM @verification WHERE follow_up_at IS NOT NULL AND follow_up_at <= $1 \
+        ORDER BY follow_up_at LIMIT $2";
     /// Cleaning passes over what is locked: a decision has it, or another cleaner.
     clean_verifications = "WITH old AS (SELECT place FROM @verification WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 \
         FOR UPDATE SKIP LOCKED), \

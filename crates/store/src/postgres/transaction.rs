@@ -253,7 +253,7 @@ const fn count(n: u32) -> i64 {
 async fn insert_verifications(client: &Client, sql: &Sql, new: Vec<&Found>) -> Result<Option<(u64, usize)>, Error> {
     let rows: Vec<&Verification> = column!(new, found => &found.row.value);
     let countries: Vec<_> = column!(rows, row => row.to.country());
-    let parameters: [Parameter<'_>; 30] = [
+    let parameters: [Parameter<'_>; 31] = [
         (&column!(new, found => found.place), Type::INT8_ARRAY),
         (&column!(new, found => found.generation), Type::INT8_ARRAY),
         (&column!(rows, row => row.id.as_bytes().as_slice()), Type::BYTEA_ARRAY),
@@ -284,13 +284,14 @@ async fn insert_verifications(client: &Client, sql: &Sql, new: Vec<&Found>) -> R
         (&column!(rows, row => row.payment.as_ref().map(|payment| text(&payment.amount))), Type::TEXT_ARRAY),
         (&column!(rows, row => row.payment.as_ref().map(|payment| text(&payment.payee))), Type::TEXT_ARRAY),
         (&column!(rows, row => wording::to_json(&row.wording)), Type::TEXT_ARRAY),
+        (&column!(rows, row => row.follow_up_at.map(Timestamp::as_millis)), Type::INT8_ARRAY),
     ];
     Ok(Some((execute(client, &sql.insert_verifications, &parameters).await?, rows.len())))
 }
 
 async fn update_verifications(client: &Client, sql: &Sql, old: Vec<&Found>) -> Result<Option<(u64, usize)>, Error> {
     let rows: Vec<&Verification> = column!(old, found => &found.row.value);
-    let parameters: [Parameter<'_>; 11] = [
+    let parameters: [Parameter<'_>; 12] = [
         (&column!(old, found => found.place), Type::INT8_ARRAY),
         (&column!(rows, row => row.channel.as_str()), Type::TEXT_ARRAY),
         (&column!(rows, row => row.status.as_str()), Type::TEXT_ARRAY),
@@ -302,6 +303,7 @@ async fn update_verifications(client: &Client, sql: &Sql, old: Vec<&Found>) -> R
         (&column!(rows, row => count(row.wrong_by_destination)), Type::INT8_ARRAY),
         (&column!(rows, row => row.template.as_deref().map(text)), Type::TEXT_ARRAY),
         (&column!(rows, row => wording::to_json(&row.wording)), Type::TEXT_ARRAY),
+        (&column!(rows, row => row.follow_up_at.map(Timestamp::as_millis)), Type::INT8_ARRAY),
     ];
     Ok(Some((execute(client, &sql.update_verifications, &parameters).await?, rows.len())))
 }
