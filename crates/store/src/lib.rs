@@ -4,5 +4,9 @@
 pub mod json;
 pub mod layout;
 mod one_row;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod wording;

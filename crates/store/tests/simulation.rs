@@ -2,7 +2,7 @@
 //! against the rules, the verifier and a store, with the laws asserted after every step.
 //!
 //! A failing run prints its seed; `COUNTERSIGN_SEED=<seed> cargo test -p countersign-store --test simulation` plays it again.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -25,7 +25,11 @@ use countersign::{
     CheckRequest, Cleanup, Clock, Failure, ManualClock, MemoryStore, RecordingSender, SendRequest, Store, Verifier,
 };
 use countersign_store::layout::{Existing, Layout};
+use countersign_store::postgres::{self, PostgresStore, Target};
 use countersign_store::sqlite::{Options, SqliteStore};
+
+#[path = "support/postgres.rs"]
+mod support;
 
 const DESTINATIONS: [&str; 3] = ["+255694230173", "+12025550143", "+447400123456"];
 const PURPOSES: [&str; 2] = ["login", "registration"];
@@ -491,4 +495,13 @@ fn the_laws_hold_on_sqlite_with_one_small_table() {
 #[test]
 fn the_laws_hold_in_a_table_of_the_application() {
     simulate_on_sqlite(&Layout::Existing(Existing::django()), 6);
+}
+
+#[test]
+fn the_laws_hold_on_postgresql() {
+    for seed in seeds(3) {
+        let options = postgres::Options { schema: support::new_schema(), ..postgres::Options::default() };
+        let target = Target::parse(&support::url()).unwrap();
+        simulate(seed, 200, Arc::new(PostgresStore::open(target, options).unwrap()));
+    }
 }

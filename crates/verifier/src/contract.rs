@@ -51,15 +51,16 @@ use crate::{CheckRequest, Cleanup, Failure, ManualClock, MemoryStore, RecordingS
 macro_rules! store_contract {
     ($open:path) => {
         $crate::store_contract! { @common $open }
-        $crate::store_contract! { @each $open;
-            what_came_before_is_still_there
-            what_was_begun_before_a_crash_is_found_whatever_began_since
-            events_come_in_order_and_once
-            each_end_is_one_event
-        }
+        $crate::store_contract! { @moving $open }
+        $crate::store_contract! { @history $open }
+    };
+    ($open:path, without moving) => {
+        $crate::store_contract! { @common $open }
+        $crate::store_contract! { @history $open }
     };
     ($open:path, without history) => {
         $crate::store_contract! { @common $open }
+        $crate::store_contract! { @moving $open }
         $crate::store_contract! { @each $open;
             only_the_latest_is_kept_and_no_events
         }
@@ -95,8 +96,20 @@ macro_rules! store_contract {
             records_of_one_name_are_created_once
             keys_are_found_by_digest_until_revoked
             cleanup_is_bounded_and_spares_the_living
+        }
+    };
+    (@moving $open:path) => {
+        $crate::store_contract! { @each $open;
             what_was_moved_here_is_as_it_was
             what_is_here_is_read_whole_and_in_pages
+        }
+    };
+    (@history $open:path) => {
+        $crate::store_contract! { @each $open;
+            what_came_before_is_still_there
+            what_was_begun_before_a_crash_is_found_whatever_began_since
+            events_come_in_order_and_once
+            each_end_is_one_event
         }
     };
     (@each $open:path; $($promise:ident)*) => {

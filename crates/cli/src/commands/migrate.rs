@@ -1,7 +1,6 @@
 //! `migrate`: the schema, brought up to date or printed.
 
-use countersign_server::config::StoreUrl;
-use countersign_server::setup::{open_store, schema_sql};
+use countersign_server::setup::{open_store, schema_sql, store_name};
 use serde_json::json;
 
 use crate::args::Migrate;
@@ -16,9 +15,6 @@ pub fn run(context: &Context, args: &Migrate) -> Outcome {
         return Ok(Answer::new(text, json!({"sql": sql})));
     }
     open_store(&settings, true)?;
-    let place = match &settings.store.url {
-        StoreUrl::Sqlite(path) => path.clone(),
-        StoreUrl::Memory => "memory".to_owned(),
-    };
+    let place = store_name(&settings);
     Ok(Answer::new(format!("the store is up to date: {place}"), json!({"migrated": true, "store": place})))
 }

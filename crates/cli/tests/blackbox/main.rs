@@ -16,6 +16,7 @@ mod budget_doors;
 mod crash;
 mod django_table;
 mod expiry;
+mod fleet;
 mod house;
 mod idempotency;
 mod inbox_page;

@@ -12,6 +12,13 @@ pub(crate) fn layout(store: &Store, existing: &StoreExisting, root: &Table<'_>) 
     if store.url == StoreUrl::Memory && store.layout != Layout::Standalone {
         table.problem("layout", "memory has one layout: write \"standalone\", or name a file in store.url");
     }
+    #[cfg(feature = "postgres")]
+    if matches!(store.url, StoreUrl::Postgres(_)) && store.layout != Layout::Standalone {
+        table.problem(
+            "layout",
+            "PostgreSQL has one layout so far: write \"standalone\", or name a file (sqlite:…) in store.url",
+        );
+    }
     if store.layout != Layout::Existing {
         let said = [
             ("preset", existing.preset.is_some()),

@@ -50,7 +50,9 @@ pub use problem::{Place, Problem, Problems};
 pub use tree::variable;
 use tree::{Node, PREFIX};
 pub use value::{AndroidAppHash, Host, Origin, Prefix, PublicUrl, read_duration, write_duration};
-pub use words::{ColumnNames, GuardMode, Layout, Listen, LogFormat, LogLevel, Preset, StoreUrl, TestCode, Wanted};
+pub use words::{
+    ColumnNames, GuardMode, Layout, Listen, LogFormat, LogLevel, Preset, Schema, StoreUrl, TestCode, Wanted,
+};
 
 /// The file that is read when none is named, if it is there.
 pub const DEFAULT_FILE: &str = "countersign.toml";

@@ -25,6 +25,8 @@ use super::sections::{
 use super::suggest;
 use super::texts::templates;
 use super::tree::{Data, Node};
+#[cfg(feature = "postgres")]
+use super::words::StoreUrl;
 use super::{ApplicationSettings, ProviderSettings, RouteSettings, Settings, layout, production, senders};
 
 /// What stands at the top of a file.
@@ -55,7 +57,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
     let server = Server::read(&server_table, &Server::default());
     let store_table = root.table("store");
     store_table.finish(&[&Store::SECTION.names()[..], &["existing"]].concat(), &elsewhere);
-    let store = Store::read(&store_table, &Store::default());
+    let store = store(&store_table);
     let existing = one(&store_table, "existing", StoreExisting::SECTION.names(), StoreExisting::read);
     let policy = one(&root, "policy", Policy::SECTION.names(), Policy::read);
     workflow(&root.table("policy"), &policy);
@@ -177,6 +179,33 @@ fn applications(root: &Table<'_>, policy: &Policy, allow_links: bool, report: &R
         applications.push(ApplicationSettings { policy, limits, templates, keys });
     }
     applications
+}
+
+/// The store, with the password from its file.
+fn store(table: &Table<'_>) -> Store {
+    #[cfg_attr(not(feature = "postgres"), expect(unused_mut, reason = "only PostgreSQL has a password"))]
+    let mut store = Store::read(table, &Store::default());
+    if store.password_file.is_empty() {
+        return store;
+    }
+    #[cfg(feature = "postgres")]
+    if let StoreUrl::Postgres(target) = &store.url {
+        if target.has_password() {
+            table.problem("password_file", "store.url has a password too; keep one of the two");
+        }
+        match secret_file(&store.password_file) {
+            Ok(password) => {
+                store.url = StoreUrl::Postgres(Box::new((**target).clone().with_password(password.reveal())))
+            }
+            Err(problem) => table.problem("password_file", format!("the file {:?} {problem}", store.password_file)),
+        }
+        return store;
+    }
+    // A store.url that could not be read was reported already.
+    if table.node("url").is_none() || table.text("url").is_some_and(|url| url.starts_with("sqlite:")) {
+        table.problem("password_file", "only PostgreSQL has a password; leave it out, or set store.url");
+    }
+    store
 }
 
 /// A workflow goes on after a while, and never back.

@@ -15,7 +15,9 @@ use ipnet::IpNet;
 
 use super::section::{Section, section};
 use super::value::{AndroidAppHash, Host, Locale, Origin, Prefix, PublicUrl};
-use super::words::{ColumnNames, GuardMode, Layout, Listen, LogFormat, LogLevel, Preset, StoreUrl, TestCode, Wanted};
+use super::words::{
+    ColumnNames, GuardMode, Layout, Listen, LogFormat, LogLevel, Preset, Schema, StoreUrl, TestCode, Wanted,
+};
 
 section! {
     /// The HTTP service.
@@ -58,10 +60,18 @@ section! {
 section! {
     /// Where verifications are kept.
     Store, Table "store" {
-        /// sqlite: and the path of a file, which is made if it is not there; relative to the working directory.
+        /// sqlite: and the path of a file, which is made if it is not there; relative to the working directory. Or a PostgreSQL database:
+        /// postgresql://user:password@host:port/database, with ?sslmode=disable, prefer, require, verify-ca or verify-full and
+        /// &sslrootcert=FILE if wanted. Without sslmode a server elsewhere must prove who it is (verify-full).
         url: StoreUrl = "sqlite:countersign.db";
+        /// A file with the password for PostgreSQL, in place of one in the URL; empty: none.
+        password_file: String = "", like "/run/secrets/postgres";
+        /// The schema of the PostgreSQL database that the tables are in; it is made if it is not there.
+        schema: Schema = "countersign";
+        /// PostgreSQL connections of this process: two write decisions, the others do everything else.
+        connections: u32 = 6, from 3 to 100;
         /// Which tables: "standalone" keeps its own, with history; "minimal" one small table with the latest verification of each
-        /// destination and purpose; "existing" a table of your application, see [store.existing].
+        /// destination and purpose; "existing" a table of your application, see [store.existing]. The last two are on SQLite alone.
         layout: Layout = "standalone";
         /// Brings the schema up to date when the service starts; if false, run `countersign migrate` before. The table of an
         /// application (layout "existing") is never altered at a start: only `countersign migrate` does that.

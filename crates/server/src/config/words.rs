@@ -9,7 +9,7 @@ use super::suggest;
 use super::tree::{Data, Node};
 use super::value::{Field, Value, blank, choice, instead, text};
 
-blank!(Listen, StoreUrl, Layout, ColumnNames, GuardMode, LogLevel, LogFormat, TestCode);
+blank!(Listen, StoreUrl, Schema, Layout, ColumnNames, GuardMode, LogLevel, LogFormat, TestCode);
 
 /// The address that the service listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,9 @@ impl<T: Value> Value for Wanted<T> {
 pub enum StoreUrl {
     /// A SQLite file.
     Sqlite(String),
+    /// A PostgreSQL database. Shows no password.
+    #[cfg(feature = "postgres")]
+    Postgres(Box<countersign_store::postgres::Target>),
     /// Memory, gone with the process.
     Memory,
 }
@@ -73,7 +76,8 @@ impl Default for StoreUrl {
 }
 
 impl Value for StoreUrl {
-    const KIND: &'static str = "sqlite: and the path of a file, for example \"sqlite:countersign.db\"";
+    const KIND: &'static str = "sqlite: and the path of a file, for example \"sqlite:countersign.db\", or \
+                                \"postgresql://user@host:port/database\"";
     fn read(node: &Node) -> Result<Self, String> {
         // A URL may hold a password, so no message repeats it.
         let (Data::Text(text) | Data::Raw(text)) = &node.data else { return Err(format!("must be {}", Self::KIND)) };
@@ -86,11 +90,44 @@ impl Value for StoreUrl {
                 }
                 if path.is_empty() { Err(format!("must be {}", Self::KIND)) } else { Ok(Self::Sqlite(path.to_owned())) }
             }
+            #[cfg(feature = "postgres")]
+            Some(("postgres" | "postgresql", _)) => countersign_store::postgres::Target::parse(text)
+                .map(|target| Self::Postgres(Box::new(target)))
+                .map_err(|problem| problem.to_string()),
+            #[cfg(not(feature = "postgres"))]
             Some(("postgres" | "postgresql", _)) => {
-                Err("PostgreSQL comes with a later release, and this build has none; write \"sqlite:countersign.db\""
+                Err("this build has no PostgreSQL; write \"sqlite:countersign.db\", or take a build with the feature `postgres`"
                     .to_owned())
             }
             _ => Err(format!("must be {}", Self::KIND)),
+        }
+    }
+}
+
+/// A schema of a PostgreSQL database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schema(pub String);
+
+impl Default for Schema {
+    fn default() -> Self {
+        Self("countersign".to_owned())
+    }
+}
+
+impl Value for Schema {
+    const KIND: &'static str = "1 to 63 letters, digits and underscores, no digit first";
+    fn read(node: &Node) -> Result<Self, String> {
+        let (Data::Text(text) | Data::Raw(text)) = &node.data else {
+            return Err(format!("must be {}, not {}", Self::KIND, node.describe()));
+        };
+        let lawful = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let is_name = (1..=63).contains(&text.len())
+            && text.bytes().all(lawful)
+            && !text.as_bytes().first().is_some_and(u8::is_ascii_digit);
+        if is_name {
+            Ok(Self(text.to_string()))
+        } else {
+            Err(format!("must be {}, not {}", Self::KIND, node.describe()))
         }
     }
 }

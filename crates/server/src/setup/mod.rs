@@ -11,6 +11,8 @@ use countersign::store::{Store, StoreError};
 use countersign::{Broken, Clock, MemoryStore, NewKey, Observer, SystemClock, Verifier};
 use countersign_providers::layers::bounded;
 use countersign_providers::{Inbox, ProviderError, ReceiptReader, Surroundings, build_with};
+#[cfg(feature = "postgres")]
+use countersign_store::postgres;
 use countersign_store::sqlite::{Options, SqliteStore};
 use tokio::task::JoinHandle;
 
@@ -124,6 +126,18 @@ pub fn receipt_readers(settings: &Settings) -> Result<Vec<(String, ReceiptReader
 pub fn open_store(settings: &Settings, migrate: bool) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match &settings.store.url {
         StoreUrl::Memory => Arc::new(MemoryStore::default()),
+        #[cfg(feature = "postgres")]
+        StoreUrl::Postgres(target) => {
+            let (writers, connections) = (2, settings.store.connections as usize);
+            let options = postgres::Options {
+                schema: settings.store.schema.0.clone(),
+                migrate,
+                writers,
+                readers: connections.saturating_sub(writers),
+                ..postgres::Options::default()
+            };
+            Arc::new(postgres::PostgresStore::open((**target).clone(), options)?)
+        }
         StoreUrl::Sqlite(path) => {
             let options = Options { migrate, ..Options::default() };
             Arc::new(SqliteStore::open_as(Path::new(path), &settings.layout, options)?)
@@ -137,6 +151,8 @@ pub fn open_store(settings: &Settings, migrate: bool) -> Result<Arc<dyn Store>, 
 /// [`StoreError`] if the application's database cannot be read, or its table cannot hold verifications.
 pub fn schema_sql(settings: &Settings) -> Result<String, StoreError> {
     let path = match &settings.store.url {
+        #[cfg(feature = "postgres")]
+        StoreUrl::Postgres(_) => return Ok(postgres::migrations_sql(&settings.store.schema.0)),
         StoreUrl::Sqlite(path) => path.as_str(),
         StoreUrl::Memory => "",
     };
@@ -150,7 +166,20 @@ pub fn schema_sql(settings: &Settings) -> Result<String, StoreError> {
 pub fn back_up(settings: &Settings, to: &Path) -> Result<Option<u64>, StoreError> {
     match &settings.store.url {
         StoreUrl::Sqlite(path) => countersign_store::sqlite::back_up(Path::new(path), to).map(Some),
+        #[cfg(feature = "postgres")]
+        StoreUrl::Postgres(_) => Ok(None),
         StoreUrl::Memory => Ok(None),
+    }
+}
+
+/// What a store is called where people read it.
+#[must_use]
+pub fn store_name(settings: &Settings) -> String {
+    match &settings.store.url {
+        #[cfg(feature = "postgres")]
+        StoreUrl::Postgres(target) => format!("{target}, schema {}", settings.store.schema.0),
+        StoreUrl::Sqlite(path) => path.clone(),
+        StoreUrl::Memory => "memory".to_owned(),
     }
 }
 

@@ -10,7 +10,8 @@ use countersign::core::time::Timestamp;
 use countersign::core::verification::{Delivery, DeliveryStatus, Payment, Status, Verification, Wording};
 use countersign::store::{ApplicationRecord, KeyRecord, Record, RecordName};
 use rusqlite::{Row, types::Type};
-use serde::{Deserialize, Serialize};
+
+use crate::wording;
 
 macro_rules! verification_columns {
     () => {
@@ -91,31 +92,9 @@ pub(super) fn verification(row: &Row<'_>) -> rusqlite::Result<(i64, Verification
     Ok((row.get(0)?, verification))
 }
 
-/// [`Wording`] as the store writes it.
-#[derive(Default, Serialize, Deserialize)]
-struct KeptWording {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    android_app_hash: Option<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    values: BTreeMap<String, String>,
-}
-
-/// As JSON; `None` if there is nothing to keep.
-pub(super) fn wording_to_json(wording: &Wording) -> Option<String> {
-    if *wording == Wording::default() {
-        return None;
-    }
-    let Wording { name, android_app_hash, values } = wording.clone();
-    serde_json::to_string(&KeptWording { name, android_app_hash, values }).ok()
-}
-
 fn wording_from_json(row: &Row<'_>, column: usize) -> rusqlite::Result<Wording> {
     let Some(json) = row.get::<_, Option<String>>(column)? else { return Ok(Wording::default()) };
-    let kept: KeptWording = serde_json::from_str(&json).map_err(|error| unreadable(column, error))?;
-    let KeptWording { name, android_app_hash, values } = kept;
-    Ok(Wording { name, android_app_hash, values })
+    wording::from_json(&json).map_err(|error| unreadable(column, error))
 }
 
 /// A delivery of a verification, from `delivery_columns!`.

@@ -17,6 +17,7 @@ use super::connection::Connection;
 use super::read;
 use super::rows::{self, api_key_columns, delivery_columns, verification_columns};
 use super::session::{Row, Session};
+use crate::wording;
 
 /// Looks up, reads, decides, writes.
 pub(super) fn run(session: &mut Session<'_>, job: &mut dyn Job) -> rusqlite::Result<()> {
@@ -188,7 +189,7 @@ fn insert_verification(session: &mut Session<'_>, row: &Verification) -> rusqlit
             row.service.as_ref().map(|id| id.as_bytes()),
             row.payment.as_ref().map(|payment| &payment.amount),
             row.payment.as_ref().map(|payment| &payment.payee),
-            rows::wording_to_json(&row.wording),
+            wording::to_json(&row.wording),
             row.follow_up_at.map(Timestamp::as_millis),
         ])?;
     Ok(session.connection().last_insert_rowid())
@@ -213,7 +214,7 @@ fn update_verification(session: &mut Session<'_>, place: Option<i64>, row: &Veri
             row.wrong_by_id,
             row.wrong_by_destination,
             row.template,
-            rows::wording_to_json(&row.wording),
+            wording::to_json(&row.wording),
             row.follow_up_at.map(Timestamp::as_millis),
         ])?;
     exactly_one(changed)

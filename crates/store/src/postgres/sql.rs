@@ -1,0 +1,213 @@
+//! Every statement, in one place. `@` stands for the schema. None needs anything of its session: no setting, no prepared name, no
+//! temporary table, no advisory lock; so they run behind a pooler that gives each transaction another connection.
+
+/// Declares the statements and fills in the schema once, when a store is opened.
+macro_rules! statements {
+    ($($(#[doc = $about:literal])* $name:ident = $text:expr;)+) => {
+        /// The statements of one store.
+        pub(super) struct Sql {
+            $($(#[doc = $about])* pub(super) $name: String,)+
+        }
+
+        impl Sql {
+            /// With a schema, as it is (it is quoted here).
+            pub(super) fn new(schema: &str) -> Self {
+                let prefix = format!("{}.", quoted(schema));
+                Self { $($name: $text.replace('@', &prefix),)+ }
+            }
+        }
+    };
+}
+
+/// A name as SQL writes it.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+macro_rules! verification_columns {
+    () => {
+        "v.place, v.generation, v.id, v.application, v.destination, v.country, v.purpose, v.channel, v.status, v.created_at, \
+         v.expires_at, v.finished_at, v.code_length, v.key_id, v.chosen_digest, v.chosen_sealed, v.sends, v.max_sends, v.resend_at, \
+         v.wrong_by_id, v.wrong_by_destination, v.max_checks, v.locale, v.template, v.metadata, v.keyless, v.service, v.amount, \
+         v.payee, v.wording, v.follow_up_at"
+    };
+}
+
+macro_rules! delivery_columns {
+    () => {
+        "d.verification, d.number, d.id, d.send, d.channel, d.provider, d.status, d.queued_at, d.at, d.error, d.message_id, \
+         d.due_at, d.lease_until, d.claims"
+    };
+}
+
+macro_rules! api_key_columns {
+    () => {
+        "id, application, key_digest, auth_token_digest, key_sid, key_secret_digest, created_at, revoked_at"
+    };
+}
+
+macro_rules! record_columns {
+    () => {
+        "place, application, kind, id, parent, body, created_at, updated_at"
+    };
+}
+
+/// Which place each question of a batch leads to: `$1` ids; `$2..$5` destinations, applications, purposes, services; `$6..$8`
+/// references, providers, references that are delivery ids.
+macro_rules! resolve {
+    () => {
+        "SELECT 0::bigint AS kind, q.n, w.place FROM unnest($1::bytea[]) WITH ORDINALITY AS q (id, n) \
+         JOIN @verification w ON w.id = q.id \
+         UNION ALL \
+         SELECT 1::bigint, q.n, l.place FROM unnest($2::text[], $3::text[], $4::text[], $5::bytea[]) WITH ORDINALITY AS q (destination, application, purpose, service, n) \
+         CROSS JOIN LATERAL (SELECT w.place FROM @verification w WHERE w.destination = q.destination \
+             AND w.application = q.application AND w.purpose = q.purpose AND w.service = q.service ORDER BY w.generation DESC LIMIT 1) l \
+         UNION ALL \
+         SELECT 2::bigint, q.n, l.verification FROM unnest($6::text[], $7::text[]) WITH ORDINALITY AS q (reference, provider, n) \
+         CROSS JOIN LATERAL (SELECT w.verification FROM @delivery w WHERE w.message_id = q.reference AND w.provider = q.provider \
+             ORDER BY w.verification DESC LIMIT 1) l \
+         UNION ALL \
+         SELECT 3::bigint, q.n, w.verification FROM unnest($8::bytea[], $7::text[]) WITH ORDINALITY AS q (id, provider, n) \
+         JOIN @delivery w ON w.id = q.id AND w.provider = q.provider"
+    };
+}
+
+statements! {
+    /// Begins a batch's transaction. The planner's settings hold for this transaction alone and say what is so: keys are few, tables
+    /// may be large, and their statistics may be from when they were empty. The time-outs bound what is left behind by a process that is gone.
+    begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
+             SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; \
+             SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '10s'";
+    /// The verifications of a batch, locked in the order of their places.
+    lock_verifications = concat!("SELECT ", verification_columns!(), " FROM @verification v \
+        WHERE v.place = ANY (ARRAY(SELECT r.place FROM (", resolve!(), ") r)) ORDER BY v.place FOR UPDATE OF v");
+    /// What each question leads to, now that the rows are locked.
+    resolve = resolve!();
+    /// Guess logs, locked in the order of their keys: `$1` applications, `$2` destinations.
+    lock_guesses = "SELECT q.n, g.by_id, g.by_keyless, g.by_destination \
+        FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q (application, destination, n) \
+        JOIN @guess_log g ON g.application = q.application AND g.destination = q.destination \
+        ORDER BY g.application, g.destination FOR UPDATE OF g";
+    /// Counters, locked in the order of their keys.
+    lock_limits = "SELECT q.n, l.tat FROM unnest($1::text[]) WITH ORDINALITY AS q (key, n) \
+        JOIN @limit_state l ON l.key = q.key ORDER BY l.key FOR UPDATE OF l";
+    /// Deliveries of verifications that are locked.
+    deliveries = concat!("SELECT ", delivery_columns!(), " FROM @delivery d WHERE d.verification = ANY ($1) ORDER BY d.verification, d.number");
+    /// Places for new verifications.
+    new_places = "SELECT nextval('@verification_place') FROM generate_series(1, $1::bigint)";
+
+    insert_verifications = "INSERT INTO @verification (place, generation, id, application, destination, country, purpose, channel, \
+        status, created_at, expires_at, finished_at, code_length, key_id, chosen_digest, chosen_sealed, sends, max_sends, resend_at, \
+        wrong_by_id, wrong_by_destination, max_checks, locale, template, metadata, keyless, service, amount, payee, wording, follow_up_at) \
+        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], \
+        $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::text[], $15::bytea[], $16::bytea[], $17::bigint[], \
+        $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[], $23::text[], $24::text[], $25::text[], \
+        $26::bool[], $27::bytea[], $28::text[], $29::text[], $30::text[], \
+        $31::bigint[])";
+    /// Only what can change does: the rest of a verification is what its code is bound to.
+    update_verifications = "UPDATE @verification v SET channel = q.channel, status = q.status, finished_at = q.finished_at, \
+        chosen_sealed = q.chosen_sealed, sends = q.sends, resend_at = q.resend_at, wrong_by_id = q.wrong_by_id, \
+        wrong_by_destination = q.wrong_by_destination, template = q.template, wording = q.wording, follow_up_at = q.follow_up_at \
+        FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[], \
+        $9::bigint[], $10::text[], $11::text[], $12::bigint[]) AS q (place, channel, status, finished_at, chosen_sealed, sends, resend_at, wrong_by_id, \
+        wrong_by_destination, template, wording, follow_up_at) WHERE v.place = q.place";
+    insert_deliveries = "INSERT INTO @delivery (verification, number, id, send, channel, provider, status, queued_at, at, error, \
+        message_id, due_at, lease_until, claims) \
+        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bigint[], \
+        $9::bigint[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[])";
+    update_deliveries = "UPDATE @delivery d SET status = q.status, at = q.at, error = q.error, message_id = q.message_id, \
+        lease_until = q.lease_until, claims = q.claims \
+        FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[]) \
+        AS q (verification, number, status, at, error, message_id, lease_until, claims) \
+        WHERE d.verification = q.verification AND d.number = q.number";
+    /// Plain inserts: a key that somebody else made in the meantime is an error, and the batch runs again.
+    insert_limits = "INSERT INTO @limit_state (key, tat) SELECT * FROM unnest($1::text[], $2::bigint[])";
+    update_limits = "UPDATE @limit_state l SET tat = q.tat FROM unnest($1::text[], $2::bigint[]) AS q (key, tat) WHERE l.key = q.key";
+    insert_guesses = "INSERT INTO @guess_log (application, destination, by_id, by_keyless, by_destination, forget_at) \
+        SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bigint[])";
+    update_guesses = "UPDATE @guess_log g SET by_id = q.by_id, by_keyless = q.by_keyless, by_destination = q.by_destination, forget_at = q.forget_at \
+        FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bigint[]) \
+        AS q (application, destination, by_id, by_keyless, by_destination, forget_at) \
+        WHERE g.application = q.application AND g.destination = q.destination";
+    insert_events = "INSERT INTO @event (kind, application, verification, delivery, at) \
+        SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bigint[])";
+    /// When a batch has nothing else to write.
+    decoy = "UPDATE @decoy SET count = count + 1";
+
+    verification = concat!("SELECT ", verification_columns!(), " FROM @verification v WHERE v.id = $1 AND v.application = $2");
+    verification_of = concat!("SELECT ", verification_columns!(), " FROM @verification v \
+        WHERE v.place = (SELECT d.verification FROM @delivery d WHERE d.id = $1) AND v.application = $2");
+    list = concat!("SELECT ", verification_columns!(), " FROM @verification v WHERE v.application = $1");
+    has_overdue_delivery = "SELECT EXISTS (SELECT 1 FROM @delivery WHERE status = 'queued' AND lease_until <= $1)";
+    /// Takes overdue deliveries. The verification is locked as a decision locks it, so that none is changed under a decision; what
+    /// somebody else has locked is passed over.
+    claim = concat!("WITH due AS (SELECT d.verification, d.number FROM @delivery d JOIN @verification v ON v.place = d.verification \
+        WHERE d.status = 'queued' AND d.lease_until <= $1 ORDER BY d.lease_until LIMIT $3 FOR UPDATE OF v, d SKIP LOCKED), \
+        taken AS (UPDATE @delivery d SET lease_until = $2, claims = d.claims + 1 FROM due \
+        WHERE d.verification = due.verification AND d.number = due.number RETURNING d.*) \
+        SELECT ", delivery_columns!(), ", ", verification_columns!(), " FROM taken d JOIN @verification v ON v.place = d.verification \
+        ORDER BY d.lease_until");
+    overdue = "SELECT expires_at, application, id FROM @verification \
+        WHERE expires_at > $1 AND expires_at <= $2 AND status = 'pending' ORDER BY expires_at LIMIT $3";
+    to_follow_up = "SELECT application, id FROM @verification WHERE follow_up_at IS NOT NULL AND follow_up_at <= $1 \
+        ORDER BY follow_up_at LIMIT $2";
+    /// Cleaning passes over what is locked: a decision has it, or another cleaner.
+    clean_verifications = "WITH old AS (SELECT place FROM @verification WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 \
+        FOR UPDATE SKIP LOCKED), \
+        gone AS (DELETE FROM @delivery d USING old WHERE d.verification = old.place) \
+        DELETE FROM @verification v USING old WHERE v.place = old.place";
+    /// The newest place stays with its event, so that a reader who stopped there finds where it was.
+    clean_placed_events = "DELETE FROM @event WHERE place IN (SELECT place FROM @event WHERE place IS NOT NULL ORDER BY place LIMIT $2) \
+        AND at < $1 AND place < (SELECT place FROM @event_head)";
+    clean_waiting_events = "DELETE FROM @event WHERE place IS NULL AND at < $1 \
+        AND seq IN (SELECT seq FROM @event WHERE place IS NULL ORDER BY seq LIMIT $2)";
+    clean_guesses = "DELETE FROM @guess_log g USING (SELECT application, destination FROM @guess_log WHERE forget_at <= $1 \
+        LIMIT $2 FOR UPDATE SKIP LOCKED) old WHERE g.application = old.application AND g.destination = old.destination";
+    clean_answers = "DELETE FROM @kept_answer k USING (SELECT application, key FROM @kept_answer WHERE expires_at <= $1 \
+        LIMIT $2 FOR UPDATE SKIP LOCKED) old WHERE k.application = old.application AND k.key = old.key";
+    /// Where a stretch of counters ends: `$1` where it begins, `$2` how many less one.
+    limit_stretch = "SELECT key FROM @limit_state WHERE key > $1 ORDER BY key OFFSET $2 LIMIT 1";
+    clean_limits = "DELETE FROM @limit_state l USING (SELECT key FROM @limit_state WHERE key > $1 AND ($2::text IS NULL OR key <= $2) \
+        AND tat / 1000 + 1 <= $3 FOR UPDATE SKIP LOCKED) old WHERE l.key = old.key";
+    count_old = "SELECT (SELECT count(*) FROM @verification WHERE expires_at < $1), \
+        (SELECT count(*) FROM @limit_state WHERE tat / 1000 + 1 <= $2) + (SELECT count(*) FROM @guess_log WHERE forget_at <= $2) \
+        + (SELECT count(*) FROM @kept_answer WHERE expires_at <= $2)";
+    events_waiting = "SELECT EXISTS (SELECT 1 FROM @event WHERE place IS NULL)";
+    /// Gives places, in a transaction that holds the head.
+    lock_event_head = "SELECT place FROM @event_head FOR UPDATE";
+    place_events = "UPDATE @event e SET place = $1 + n.nth FROM (SELECT seq, row_number() OVER (ORDER BY seq) AS nth \
+        FROM (SELECT seq FROM @event WHERE place IS NULL ORDER BY seq LIMIT $2) w) n WHERE e.seq = n.seq AND e.place IS NULL";
+    set_event_head = "UPDATE @event_head SET place = $1";
+    events = "SELECT place, kind, application, verification, delivery, at FROM @event WHERE place > $1 ORDER BY place LIMIT $2";
+
+    /// Begins an answer, or begins it anew if the one before has expired.
+    begin_answer = "INSERT INTO @kept_answer AS k (application, key, fingerprint, seed, in_flight_until, expires_at, answer) \
+        VALUES ($1, $2, $3, $4, $5, $6, NULL) ON CONFLICT (application, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
+        seed = excluded.seed, in_flight_until = excluded.in_flight_until, expires_at = excluded.expires_at, answer = NULL \
+        WHERE k.expires_at <= $7 RETURNING k.seed";
+    /// Takes over a request that never finished.
+    take_over_answer = "UPDATE @kept_answer SET in_flight_until = $4 WHERE application = $1 AND key = $2 AND fingerprint = $3 \
+        AND answer IS NULL AND in_flight_until <= $5 AND expires_at > $5 RETURNING seed";
+    kept_answer = "SELECT fingerprint, answer FROM @kept_answer WHERE application = $1 AND key = $2 AND expires_at > $3";
+    keep_answer = "UPDATE @kept_answer SET answer = $3 WHERE application = $1 AND key = $2";
+    release_answer = "UPDATE @kept_answer SET in_flight_until = 0 WHERE application = $1 AND key = $2";
+
+    create_record = "INSERT INTO @record (application, kind, id, parent, body, created_at, updated_at) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (application, kind, id) DO NOTHING";
+    update_record = "UPDATE @record SET body = $4, updated_at = $5 WHERE application = $1 AND kind = $2 AND id = $3";
+    record = concat!("SELECT ", record_columns!(), " FROM @record WHERE application = $1 AND kind = $2 AND id = $3");
+    records = concat!("SELECT ", record_columns!(), " FROM @record WHERE application = $1 AND kind = $2 \
+        AND ($3::text IS NULL OR parent = $3) AND place < $4 ORDER BY place DESC LIMIT $5");
+    delete_record = "WITH RECURSIVE goes (place, id) AS (\
+        SELECT place, id FROM @record WHERE application = $1 AND kind = $2 AND id = $3 \
+        UNION SELECT child.place, child.id FROM @record AS child JOIN goes ON child.application = $1 AND child.parent = goes.id) \
+        DELETE FROM @record WHERE place IN (SELECT place FROM goes)";
+
+    create_application = "INSERT INTO @application (name, account_sid, created_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING";
+    applications = "SELECT name, account_sid, created_at FROM @application ORDER BY name";
+    create_key = concat!("INSERT INTO @api_key (", api_key_columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)");
+    keys = concat!("SELECT ", api_key_columns!(), " FROM @api_key WHERE application = $1 ORDER BY created_at, id");
+    key_by_digest = concat!("SELECT ", api_key_columns!(), " FROM @api_key \
+        WHERE (key_digest = $1 OR auth_token_digest = $1 OR key_secret_digest = $1) AND revoked_at IS NULL");
+    revoke_key = "UPDATE @api_key SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1";
+}
