@@ -71,6 +71,7 @@ async fn main() {
         accepted.load(Ordering::Relaxed)
     );
     sender.close().await;
+    assert_eq!(accepted.load(Ordering::Relaxed), messages as usize, "every message is accepted");
 }
 
 fn message(number: u32) -> Message {

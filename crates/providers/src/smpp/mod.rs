@@ -60,6 +60,8 @@ struct Shared {
     settings: Settings,
     desk: OnceLock<Arc<dyn Desk>>,
     links: Mutex<Links>,
+    /// Whose turn it is to take a place: whoever has waited longest, so that nobody's time runs out while others pass.
+    turn: tokio::sync::Mutex<()>,
     /// A place became free, or a session was bound or failed.
     changed: Notify,
     pace: Mutex<Pace>,
@@ -98,6 +100,7 @@ impl Smpp {
                 failed: vec![None; sessions],
                 is_bound: vec![false; sessions],
             }),
+            turn: tokio::sync::Mutex::default(),
             changed: Notify::new(),
             pace: Mutex::new(Pace::new(settings.rate, Instant::now())),
             reports: Arc::new(Semaphore::new(MOST_REPORTS)),
@@ -265,6 +268,9 @@ impl Whole<'_> {
 impl Shared {
     /// A session with a place in its window: the one with the most.
     async fn place(&self, deadline: Instant) -> Result<(Arc<Link>, OwnedSemaphorePermit), Outcome> {
+        let Ok(_turn) = timeout_at(deadline, self.turn.lock()).await else {
+            return Err(rejected("not sent: the gateway's window is full".to_owned()));
+        };
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);

@@ -427,6 +427,8 @@ fn look(shared: &Shared, link: &Link, watch: &mut Watch) -> Result<bool, Ended> 
         }
     }
     link.expire(settings.patience * 4);
+    // Whoever waits for a place sees those that came free without an answer, too.
+    shared.changed.notify_one();
     let Some(since) = watch.closing else { return Ok(false) };
     match watch.unbound {
         Some(unbound) => Ok(unbound.elapsed() >= UNBIND),

@@ -131,7 +131,7 @@ async fn a_message_is_bound_for_submitted_reported_and_unbound() {
     let receipts = notebook.receipts.lock().unwrap().clone();
     assert_eq!(receipts, [("a0".to_owned(), DeliveryStatus::Delivered, None)]);
     sender.close().await;
-    assert_eq!(smsc.all("unbound").len(), 1);
+    assert_eq!(smsc.wait_for(1, "unbound").len(), 1);
     assert_eq!(kind(&sender.send(&sms("005", "late")).await), "retry_elsewhere");
 }
 
@@ -206,7 +206,7 @@ async fn a_transmitter_and_a_receiver_share_the_work() {
     }
     until("all are seen as bound", || notebook.sessions.lock().unwrap().iter().any(|(bound, _)| *bound == 4)).await;
     sender.close().await;
-    assert_eq!(smsc.all("unbound").len(), 4);
+    assert_eq!(smsc.wait_for(4, "unbound").len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -270,7 +270,7 @@ async fn long_texts_go_in_each_of_the_three_ways() {
         let before = smsc.all("submit").len();
         let outcome = sender(&to(smsc.port).with("long", long)).send(&sms("000", &text)).await;
         assert_eq!(kind(&outcome), "accepted", "{outcome:?}");
-        let parts: Vec<_> = smsc.all("submit").split_off(before);
+        let parts = smsc.wait_for(before + if long == "payload" { 1 } else { 2 }, "submit").split_off(before);
         let joined: String = parts.iter().map(|part| part["text"].as_str().unwrap()).collect();
         match long {
             "payload" => {
@@ -368,7 +368,7 @@ async fn a_second_smsc_takes_messages_refuses_them_and_reports() {
     assert_eq!(smsc.wait_for(2, "answered")[1]["answered"], 0);
     let packed = crate::sender(&to(smsc.port).with("alphabet", "gsm7_packed"));
     assert_eq!(kind(&packed.send(&sms("000", "hellohello")).await), "accepted");
-    assert_eq!(smsc.all("submit").last().unwrap()["octets"], "e8329bfd4697d9ec37");
+    assert_eq!(smsc.wait_for(8, "submit")[7]["octets"], "e8329bfd4697d9ec37");
     sender.close().await;
     until("the session is unbound", || !smsc.all("unbound").is_empty()).await;
 }
@@ -397,7 +397,7 @@ async fn what_is_lost_after_it_was_written_is_unknown_and_the_session_comes_back
         assert!(begun.elapsed() < Duration::from_secs(10), "the session does not come back");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(smsc.all("submit").len(), 3, "nothing is sent twice");
+    assert_eq!(smsc.wait_for(3, "submit").len(), 3, "nothing is sent twice");
 }
 
 async fn smsc_has(smsc: &Peer, submits: usize) {
@@ -442,7 +442,7 @@ async fn an_smsc_that_stalls_is_given_its_window_and_no_more() {
         ("unknown: no answer in time, after the message was written".to_owned(), 5),
     ];
     assert_eq!(kinds, expected.into());
-    assert_eq!(smsc.all("submit").len(), 5);
+    assert_eq!(smsc.wait_for(5, "submit").len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
