@@ -9,6 +9,7 @@ mod layers;
 mod leaks;
 #[cfg(feature = "smtp")]
 mod mail;
+mod oauth2;
 mod peer;
 mod phones;
 #[cfg(feature = "smpp")]
