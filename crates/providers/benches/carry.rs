@@ -70,6 +70,8 @@ fn message() -> Message {
     Message {
         id: DeliveryId::from_bytes([7; 16]),
         application: ApplicationName::default(),
+        display_name: "Example".to_owned(),
+        subject: String::new().into(),
         channel: Channel::Sms,
         to: Destination::parse("+255694230173", None).unwrap(),
         text: "Your Example code is 482913. It expires in 5 minutes.".to_owned().into(),
