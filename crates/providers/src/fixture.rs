@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use countersign::core::channel::Channel;
 use countersign::core::destination::Destination;
 use countersign::core::outcome::{Failure, Message, Outcome};
 use countersign::core::time::Timestamp;
@@ -76,6 +77,7 @@ pub struct Said {
     pub to: Option<String>,
     #[serde(default = "Said::text")]
     pub text: String,
+    pub subject: Option<String>,
     #[serde(default = "Said::code")]
     pub code: String,
     #[serde(default = "Said::locale")]
@@ -176,6 +178,7 @@ impl Default for Said {
             channel: None,
             to: None,
             text: Self::text(),
+            subject: None,
             code: Self::code(),
             locale: Self::locale(),
         }
@@ -223,6 +226,7 @@ impl Fixtures {
             Some(channel) => channel.parse().map_err(|_| "message.channel".to_owned())?,
             None => descriptor.channels.first().copied().ok_or("message.channel")?,
         };
+        let email = channel == Channel::Email;
         let usual = Destination::parse("+255694230173", None).ok().filter(|to| channel.reaches(to));
         let to = said.to.as_deref().unwrap_or(if usual.is_some() { "+255694230173" } else { "amina@example.com" });
         Ok(Message {
@@ -232,7 +236,10 @@ impl Fixtures {
             to: Destination::parse(to, None).map_err(|_| "message.to".to_owned())?,
             text: said.text.clone().into(),
             code: said.code.parse().map_err(|_| "message.code".to_owned())?,
-            subject: zeroize::Zeroizing::default(),
+            subject: said
+                .subject
+                .unwrap_or_else(|| if email { "Your Example code".to_owned() } else { String::new() })
+                .into(),
             display_name: "Example".to_owned(),
             locale: said.locale,
             expires_at: Timestamp::from_millis((self.at + 300) * 1000),

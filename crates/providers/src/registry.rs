@@ -197,7 +197,7 @@ mod tests {
             assert!(shown.starts_with("descriptors/twilio.toml:") && shown.contains(expected), "{expected}\n{shown}");
         }
         let receipts = problem("webhook", "field = \"secret\"", "field = \"url\"");
-        assert_eq!(receipts, "descriptors/webhook.toml:84: receipts.auth.field: `url` is not one of the secret fields");
+        assert_eq!(receipts, "descriptors/webhook.toml:85: receipts.auth.field: `url` is not one of the secret fields");
     }
 
     proptest! {

@@ -28,10 +28,12 @@ pub(crate) enum Variable {
     ExpiresAt,
     CodeSpoken,
     SecondsLeft,
+    Subject,
+    DisplayName,
 }
 
 impl Variable {
-    pub(crate) const ALL: [(&'static str, Self); 12] = [
+    pub(crate) const ALL: [(&'static str, Self); 14] = [
         ("id", Self::Id),
         ("application", Self::Application),
         ("channel", Self::Channel),
@@ -44,6 +46,8 @@ impl Variable {
         ("expires_at", Self::ExpiresAt),
         ("code_spoken", Self::CodeSpoken),
         ("seconds_left", Self::SecondsLeft),
+        ("subject", Self::Subject),
+        ("display_name", Self::DisplayName),
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -104,6 +108,8 @@ impl<'a> Vars<'a> {
             Variable::Text => &self.message.text,
             Variable::Code => self.message.code.reveal(),
             Variable::Locale => &self.message.locale,
+            Variable::Subject => &self.message.subject,
+            Variable::DisplayName => &self.message.display_name,
             Variable::TextIsAscii | Variable::ExpiresAt | Variable::SecondsLeft | Variable::CodeSpoken => return None,
         })
     }

@@ -13,6 +13,7 @@
 mod binding;
 mod budget;
 mod budget_doors;
+mod chaos;
 mod crash;
 mod django_table;
 mod expiry;

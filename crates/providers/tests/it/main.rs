@@ -9,6 +9,7 @@ mod layers;
 mod leaks;
 #[cfg(feature = "smtp")]
 mod mail;
+mod oauth2;
 #[cfg(any(feature = "smpp", feature = "smtp"))]
 mod peer;
 mod phones;

@@ -43,6 +43,9 @@ pub struct Message {
     pub signed: bool,
 }
 
+/// What is done with the nth message (from 0) to a number.
+type Choice = Arc<dyn Fn(&str, usize) -> Act + Send + Sync>;
+
 type Hook = Arc<dyn Fn(Message) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 #[derive(Default)]
@@ -50,6 +53,7 @@ struct State {
     messages: Mutex<Vec<Message>>,
     script: Mutex<VecDeque<Act>>,
     habit: Mutex<Option<Act>>,
+    choice: Mutex<Option<Choice>>,
     hook: Mutex<Option<Hook>>,
     arrived: Notify,
 }
@@ -89,6 +93,11 @@ impl Sink {
     /// What it does with every message that the script has nothing for.
     pub fn habit(&self, act: Act) {
         *self.state.habit.lock().unwrap() = Some(act);
+    }
+
+    /// What it does with the nth message (from 0) to each number, where there is no script.
+    pub fn choose(&self, choice: impl Fn(&str, usize) -> Act + Send + Sync + 'static) {
+        *self.state.choice.lock().unwrap() = Some(Arc::new(choice));
     }
 
     /// Something to do when a message has come, before it is answered.
@@ -165,7 +174,9 @@ async fn serve(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
         let told = message.clone();
         // What is done with it is settled before anybody can see it: a script is for messages that come after it.
         let scripted = state.script.lock().unwrap().pop_front();
-        let act = scripted.or_else(|| state.habit.lock().unwrap().clone());
+        let nth = state.messages.lock().unwrap().iter().filter(|other| other.to == told.to).count();
+        let chosen = || state.choice.lock().unwrap().clone().map(|choice| choice(&told.to, nth));
+        let act = scripted.or_else(chosen).or_else(|| state.habit.lock().unwrap().clone());
         let act = act.unwrap_or(Act::Answer(200, format!("{{\"id\":\"gw-{}\"}}", told.id)));
         state.messages.lock().unwrap().push(message);
         state.arrived.notify_waiters();
