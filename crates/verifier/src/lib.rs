@@ -61,6 +61,7 @@ pub mod sender;
 pub mod store;
 mod upkeep;
 mod verifier;
+pub mod webhook;
 
 pub use access::{Access, Account, NewKey};
 pub use answers::{Answered, Kept};

@@ -255,10 +255,16 @@ pub(super) fn count_old(connection: &Connection, before: Timestamp, now: Timesta
     let count =
         |sql: &str, bound: i64| connection.query_row(sql, [bound], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
     Ok(Cleaned {
-        verifications: count("SELECT count(*) FROM verification WHERE expires_at < ?1", before.as_millis())?,
+        verifications: count(
+            "SELECT count(*) FROM verification WHERE expires_at < ?1 AND id NOT IN \
+             (SELECT verification FROM event WHERE place > (SELECT place FROM webhook_position))",
+            before.as_millis(),
+        )?,
         others: count("SELECT count(*) FROM limit_state WHERE tat / 1000 + 1 <= ?1", now.as_millis())?
             + count("SELECT count(*) FROM guess_log WHERE forget_at <= ?1", now.as_millis())?
-            + count("SELECT count(*) FROM kept_answer WHERE expires_at <= ?1", now.as_millis())?,
+            + count("SELECT count(*) FROM kept_answer WHERE expires_at <= ?1", now.as_millis())?
+            + count("SELECT count(*) FROM webhook_message WHERE expires_at <= ?1", now.as_millis())?
+            + count("SELECT count(*) FROM webhook_message WHERE waits = 0 AND at < ?1", before.as_millis())?,
         more: false,
     })
 }

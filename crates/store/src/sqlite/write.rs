@@ -288,7 +288,11 @@ pub(super) fn cleanup(
     let connection = session.connection();
     let rows = i64::try_from(most).unwrap_or(i64::MAX);
     let old: Vec<i64> = connection
-        .prepare_cached("SELECT place FROM verification WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2")?
+        .prepare_cached(
+            // Those of events that are still to be taken up for webhooks stay: nearly always there are none.
+            "SELECT place FROM verification WHERE expires_at < ?1 AND id NOT IN \
+             (SELECT verification FROM event WHERE place > (SELECT place FROM webhook_position)) ORDER BY expires_at LIMIT ?2",
+        )?
         .query_map([before.as_millis(), rows], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     for place in &old {
@@ -299,7 +303,8 @@ pub(super) fn cleanup(
     let events = connection
         .prepare_cached(
             "DELETE FROM event WHERE place IN (SELECT place FROM event ORDER BY place LIMIT ?2) AND at < ?1 \
-             AND place < (SELECT max(place) FROM event)",
+             AND place < (SELECT max(place) FROM event) \
+             AND place <= coalesce((SELECT place FROM webhook_position), 9223372036854775807)",
         )?
         .execute([before.as_millis(), rows.saturating_mul(4)])?;
     let mut others = 0;
@@ -307,9 +312,16 @@ pub(super) fn cleanup(
         "DELETE FROM guess_log WHERE (application, destination) IN \
          (SELECT application, destination FROM guess_log WHERE forget_at <= ?1 LIMIT ?2)",
         "DELETE FROM kept_answer WHERE (application, key) IN (SELECT application, key FROM kept_answer WHERE expires_at <= ?1 LIMIT ?2)",
+        "DELETE FROM webhook_message WHERE (endpoint, id) IN (SELECT endpoint, id FROM webhook_message WHERE expires_at <= ?1 LIMIT ?2)",
     ] {
         others += connection.prepare_cached(sql)?.execute([now.as_millis(), rows])?;
     }
+    others += connection
+        .prepare_cached(
+            "DELETE FROM webhook_message WHERE (endpoint, id) IN \
+             (SELECT endpoint, id FROM webhook_message WHERE waits = 0 AND at < ?1 ORDER BY at LIMIT ?2)",
+        )?
+        .execute([before.as_millis(), rows])?;
     let (counters, next) = cleanup_limits(connection, now, rows.saturating_mul(4), after)?;
     let more =
         old.len() >= most || events as i64 >= rows.saturating_mul(4) || others as i64 >= rows || !next.is_empty();
