@@ -12,3 +12,4 @@ pub mod settings;
 pub mod setup;
 pub mod telemetry;
 pub mod token;
+pub mod webhooks;

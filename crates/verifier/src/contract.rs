@@ -578,8 +578,12 @@ pub async fn webhooks_are_claimed_in_order_and_settled_once(store: Arc<dyn Store
     let (now, lease) = (bench.verifier.now(), Duration::from_secs(60));
     let begun = store.webhook_position(true).await.unwrap().unwrap();
     // Two of one verification, one of another; the same event to a second endpoint.
-    let messages =
-        [webhook("we_1", 1, 1, now), webhook("we_1", 2, 1, now), webhook("we_1", 3, 2, now), webhook("we_2", 1, 1, now)];
+    let messages = [
+        webhook("we_1", 1, 1, now),
+        webhook("we_1", 2, 1, now),
+        webhook("we_1", 3, 2, now),
+        webhook("we_2", 1, 1, now),
+    ];
     store.take_up_events(begun, begun + 3, &messages).await.unwrap();
     let claim = async |at: Timestamp| {
         let claims = all((0..4).map(|_| {
@@ -598,7 +602,11 @@ pub async fn webhooks_are_claimed_in_order_and_settled_once(store: Arc<dyn Store
     assert_eq!((claimed[0].attempts, claimed[0].due_at), (1, now + lease));
     assert_eq!(claimed[0].body, messages[0].body);
     assert!(claim(now).await.is_empty());
-    assert_eq!(store.claim_webhooks("we_2", now, lease, 10).await.unwrap().len(), 1, "endpoints do not wait for each other");
+    assert_eq!(
+        store.claim_webhooks("we_2", now, lease, 10).await.unwrap().len(),
+        1,
+        "endpoints do not wait for each other"
+    );
 
     // It fails: the second goes on waiting, for a bounded time.
     let later = now + Duration::from_secs(300);
@@ -643,6 +651,7 @@ pub async fn webhooks_are_requeued_and_endpoints_disabled(store: Arc<dyn Store>)
     let fares = store.webhook_endpoints().await.unwrap();
     assert_eq!((fares[0].disabled.clone(), fares[0].pending), (Some((now, "s1".to_owned())), 2));
     assert_eq!(fares[1].disabled, None);
+    assert!(store.claim_webhooks("we_1", now, lease, 10).await.unwrap().is_empty(), "it is told nothing more");
     let one = ["we_1".to_owned()];
     assert_eq!(store.requeue_webhooks(&one, &Requeue::Waiting, now).await.unwrap(), 2);
     assert_eq!(store.webhook_endpoints().await.unwrap()[0].disabled, None);

@@ -359,6 +359,9 @@ impl Store for MemoryStore {
         let mut state = self.state();
         let mut held = HashSet::new();
         let mut claimed = Vec::new();
+        if state.endpoints.get(endpoint).is_some_and(|fares| fares.disabled.is_some()) {
+            return ready(claimed);
+        }
         let waiting = state.messages.values_mut().filter(|(message, waits)| *waits && message.endpoint == endpoint);
         for (message, _) in waiting {
             let free = !held.contains(&message.verification);
@@ -414,7 +417,8 @@ impl Store for MemoryStore {
     ) -> BoxFuture<'a, StoreResult<u64>> {
         let mut state = self.state();
         let mut requeued = 0;
-        for (message, waits) in state.messages.values_mut().filter(|(message, _)| endpoints.contains(&message.endpoint)) {
+        for (message, waits) in state.messages.values_mut().filter(|(message, _)| endpoints.contains(&message.endpoint))
+        {
             let meant = match which {
                 Requeue::Event(id) => message.id == *id,
                 Requeue::Between(from, until) => (*from..*until).contains(&message.at),

@@ -162,7 +162,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Takes messages to an endpoint that are due, the earliest event first, under a new lease: nobody else is given them until it ends.
     /// `attempts` of each is one higher than before. A message waits for every earlier one of its verification that waits and whose
-    /// `hold_until` is not past.
+    /// `hold_until` is not past. An endpoint that is disabled is given none.
     fn claim_webhooks<'a>(
         &'a self,
         endpoint: &'a str,

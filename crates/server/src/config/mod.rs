@@ -28,6 +28,7 @@ use countersign_providers::{ProviderConfig, Registry};
 use zeroize::Zeroizing;
 
 use crate::settings::{Bounds, HttpSettings, SimpleSettings, TwilioSettings};
+use crate::webhooks::{Endpoint, Terms};
 
 pub mod document;
 mod problem;
@@ -42,6 +43,7 @@ mod tests;
 mod texts;
 mod tree;
 mod value;
+pub mod webhook;
 mod words;
 
 use problem::Report;
@@ -80,6 +82,8 @@ pub struct Settings {
     pub store: sections::Store,
     /// `[keys]`.
     pub keys: sections::Keys,
+    /// `[tokens]`.
+    pub tokens: sections::Tokens,
     /// `[policy]`.
     pub policy: sections::Policy,
     /// `[[limits]]`.
@@ -92,6 +96,8 @@ pub struct Settings {
     pub log: sections::Log,
     /// `[cleanup]`.
     pub cleanup: sections::CleanupKeys,
+    /// `[webhooks]`.
+    pub webhooks: sections::WebhookTerms,
     /// `[[applications]]`.
     pub applications: Vec<ApplicationSettings>,
     /// What `uses` may name: the providers that come with Countersign, and those of `delivery.descriptors`.
@@ -130,6 +136,8 @@ pub struct ApplicationSettings {
     pub limits: Option<Vec<LimitRule>>,
     /// Its own texts, which come before the common ones.
     pub templates: Vec<TemplateText>,
+    /// Where its events are posted to.
+    pub webhooks: Vec<Endpoint>,
 }
 
 /// One `[[providers]]` row.
@@ -325,6 +333,18 @@ impl Settings {
     #[must_use]
     pub fn cleanup(&self) -> Cleanup {
         Cleanup { older_than: self.cleanup.older_than, every: self.cleanup.every, ..Cleanup::default() }
+    }
+
+    /// Where events are posted to, of all applications.
+    #[must_use]
+    pub fn webhook_endpoints(&self) -> Vec<Endpoint> {
+        self.applications.iter().flat_map(|row| row.webhooks.clone()).collect()
+    }
+
+    /// How webhooks are sent.
+    #[must_use]
+    pub const fn webhook_terms(&self) -> Terms {
+        Terms { timeout: self.webhooks.timeout, allow_private: self.webhooks.allow_private_addresses }
     }
 
     fn templates(&self, own: &[TemplateText]) -> Templates {

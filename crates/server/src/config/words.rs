@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use super::tree::{Data, Node};
 use super::value::{Field, Value, blank, choice};
+use crate::token::Algorithm;
 
-blank!(Listen, StoreUrl, Layout, GuardMode, LogLevel, LogFormat, TestCode);
+blank!(Algorithm, Listen, StoreUrl, Layout, GuardMode, LogLevel, LogFormat, TestCode);
 
 /// The address that the service listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,6 +177,8 @@ choice!(
     LogLevel, "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"", "off" => Self::Off,
     "error" => Self::Error, "warn" => Self::Warn, "info" => Self::Info, "debug" => Self::Debug, "trace" => Self::Trace,
 );
+
+choice!(Algorithm, "\"EdDSA\" or \"ES256\"", "EdDSA" => Self::EdDsa, "ES256" => Self::Es256);
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -64,7 +64,10 @@ fn insert(connection: &Connection, message: &WebhookMessage) -> rusqlite::Result
 /// Whether a claim would find something, were it not for what holds messages back.
 pub(super) fn is_due(connection: &Connection, endpoint: &str, now: Timestamp) -> rusqlite::Result<bool> {
     connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM webhook_message WHERE endpoint = ?1 AND due_at <= ?2 AND waits = 1)")?
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM webhook_message WHERE endpoint = ?1 AND due_at <= ?2 AND waits = 1) \
+             AND NOT EXISTS (SELECT 1 FROM webhook_endpoint WHERE endpoint = ?1 AND disabled_at IS NOT NULL)",
+        )?
         .query_row(params![endpoint, now.as_millis()], |row| row.get(0))
 }
 
@@ -81,6 +84,7 @@ pub(super) fn claim(
              FROM webhook_message AS message WHERE endpoint = ?1 AND due_at <= ?2 AND waits = 1 AND NOT EXISTS \
              (SELECT 1 FROM webhook_message AS earlier WHERE earlier.verification = message.verification AND earlier.waits = 1 \
               AND earlier.endpoint = message.endpoint AND earlier.id < message.id AND earlier.hold_until > ?2) \
+             AND NOT EXISTS (SELECT 1 FROM webhook_endpoint WHERE endpoint = ?1 AND disabled_at IS NOT NULL) \
              ORDER BY id LIMIT ?3",
         )?
         .query_map(params![endpoint, now.as_millis(), i64::try_from(most).unwrap_or(i64::MAX)], message)?
@@ -133,9 +137,13 @@ pub(super) fn settle(
     match outcome {
         // Almost always there is nothing to write: an endpoint that answers has nothing to tell.
         WebhookOutcome::Delivered => connection
-            .prepare_cached("UPDATE webhook_endpoint SET failing_since = NULL WHERE endpoint = ?1 AND failing_since IS NOT NULL")?
+            .prepare_cached(
+                "UPDATE webhook_endpoint SET failing_since = NULL WHERE endpoint = ?1 AND failing_since IS NOT NULL",
+            )?
             .execute([&message.endpoint])?,
-        WebhookOutcome::Again { error, .. } | WebhookOutcome::GivenUp { error } => failed(connection, message, error, now)?,
+        WebhookOutcome::Again { error, .. } | WebhookOutcome::GivenUp { error } => {
+            failed(connection, message, error, now)?
+        }
         WebhookOutcome::Gone { error, settings } => {
             failed(connection, message, error, now)?;
             connection
