@@ -209,7 +209,7 @@ async fn redirects_are_refused() {
 
 /// A name of the outside that leads into the own network is no way in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bug_ssrf_a_name_that_leads_to_a_private_address_is_not_gone_to() {
+async fn a_name_that_leads_to_a_private_address_is_not_gone_to() {
     let application = Sink::start().await;
     let url = application.url().replace("127.0.0.1", "localhost");
     let plan = telling(&url, &secret()).replace("allow_private_addresses = true", "");
