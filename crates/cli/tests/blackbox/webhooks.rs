@@ -155,7 +155,8 @@ async fn a_gone_endpoint_is_disabled_until_it_is_enabled() {
     until("it is disabled", async || list(&house).await["state"] == "disabled").await;
     let so_far = application.count();
     let second = id(&house.door.send(&phone(2)).await);
-    until("the gateway took it", async || house.door.show(&second).await["deliveries"][0]["status"] == "accepted").await;
+    until("the gateway took it", async || house.door.show(&second).await["deliveries"][0]["status"] == "accepted")
+        .await;
     house.restart().await;
     house.door.send(&phone(3)).await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
