@@ -2,7 +2,7 @@
 
 const README: &str = include_str!("README.md");
 
-const SOURCES: [&str; 17] = [
+const SOURCES: [&str; 18] = [
     include_str!("binding.rs"),
     include_str!("budget.rs"),
     include_str!("budget_doors.rs"),
