@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use countersign::core::channel::Channel;
 use countersign::core::id::ApplicationName;
+use countersign::core::time::Timestamp;
 use countersign_server::config::read_duration;
+use countersign_server::keys::read_rfc3339;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -130,6 +132,9 @@ pub enum Command {
     /// Texts: what would be sent, in which language, and what it costs
     #[command(subcommand)]
     Template(Template),
+    /// Webhooks to applications: how endpoints fare, what is to be sent again, whether one is there
+    #[command(subcommand)]
+    Webhook(Webhook),
     /// The configuration: its default file, its mistakes, its meaning
     #[command(subcommand)]
     Config(Config),
@@ -406,6 +411,46 @@ pub struct Preview {
     pub ttl: Option<Duration>,
 }
 
+/// `webhook`.
+#[derive(Debug, Subcommand)]
+pub enum Webhook {
+    /// List the endpoints: what waits, since when one fails and why, which are disabled
+    #[command(
+        after_help = "Examples:\n  countersign webhook list\n  countersign webhook list --json | jq '.endpoints[] | select(.failing_since)'"
+    )]
+    List,
+    /// Send events again: one by its id, or those of a time; what is over longer than cleanup.older_than is forgotten
+    #[command(
+        after_help = "Examples:\n  countersign webhook replay evt_00000000000004d25f0c1d2e3f405162\n  countersign webhook replay --from 2026-11-22T10:00:00Z --to 2026-11-22T12:00:00Z\n\nThe running service sends them, under the ids that they had."
+    )]
+    Replay {
+        /// The event's id (evt_…), as its webhook-id
+        #[arg(required_unless_present = "from", conflicts_with_all = ["from", "to"])]
+        event: Option<String>,
+        /// Events from this instant on (RFC 3339)
+        #[arg(long, value_name = "TIME", value_parser = instant)]
+        from: Option<Timestamp>,
+        /// Events before this instant [default: now]
+        #[arg(long, value_name = "TIME", value_parser = instant, requires = "from")]
+        to: Option<Timestamp>,
+        /// Only to this endpoint (we_…) [default: all of the configuration]
+        #[arg(long, value_name = "ENDPOINT")]
+        endpoint: Option<String>,
+    },
+    /// Enable an endpoint that answered 410, and send what waits at once
+    #[command(after_help = "Examples:\n  countersign webhook enable we_0123456789abcdef")]
+    Enable {
+        /// The endpoint (we_…), as `webhook list` shows it
+        endpoint: String,
+    },
+    /// Post a signed message of type webhook.test now
+    #[command(after_help = "Examples:\n  countersign webhook test\n  countersign webhook test we_0123456789abcdef")]
+    Test {
+        /// The endpoint (we_…) [default: all of the configuration]
+        endpoint: Option<String>,
+    },
+}
+
 /// `config`.
 #[derive(Debug, Subcommand)]
 pub enum Config {
@@ -430,10 +475,17 @@ pub enum Config {
 #[derive(Debug, Subcommand)]
 pub enum Keys {
     /// Add a new active key of each kind; the older ones stay, so that what they made can still be checked
-    #[command(after_help = "Examples:\n  countersign keys rotate    # then restart every process that uses the ring")]
+    #[command(
+        after_help = "Examples:\n  countersign keys rotate\n\nRunning services notice within a second. A new key is used only when every process and every back end has it: for codes\nafter 10 s, for tokens after 6 min, longer than the key set is cached."
+    )]
     Rotate,
     /// List the keys by id and date; never the keys themselves
     List,
+}
+
+/// `2026-11-22T10:00:00Z`, with any offset.
+fn instant(text: &str) -> Result<Timestamp, String> {
+    read_rfc3339(text).ok_or_else(|| "write a time with its offset, for example 2026-11-22T10:00:00Z".to_owned())
 }
 
 /// `5m`, or whole seconds.

@@ -188,6 +188,13 @@ impl KeyRing {
         self
     }
 
+    /// Adds a key that is to be used later: codes that another process made with it can be checked already.
+    #[must_use]
+    pub fn with_newer(mut self, id: impl Into<KeyId>, key: Key) -> Self {
+        self.keys.insert(0, (id.into(), key));
+        self
+    }
+
     /// The key that new verifications are made with.
     #[must_use]
     pub const fn active(&self) -> &KeyId {

@@ -15,7 +15,7 @@ use countersign::core::outcome::{Failure, Message, Outcome};
 use countersign::sender::{BoxFuture, Sender};
 use reqwest::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Request, Response};
+use reqwest::{Client, ClientBuilder, Request, Response};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
@@ -153,6 +153,13 @@ async fn read(mut response: Response) -> Body {
 
 /// No answer came. Whether the request can have been taken depends on whether there was a connection to send it over.
 fn broken(error: &reqwest::Error) -> Outcome {
+    let reason = no_answer(error);
+    if error.is_connect() || error.is_builder() { rejected(reason) } else { Outcome::Unknown { reason } }
+}
+
+/// Why no answer came, in words for people. What the client says itself is left out: it quotes addresses, which can hold credentials.
+#[must_use]
+pub fn no_answer(error: &reqwest::Error) -> String {
     if error.is_connect() {
         let problem = if error.is_dns() {
             "its name was not found"
@@ -161,13 +168,12 @@ fn broken(error: &reqwest::Error) -> Outcome {
         } else {
             connecting(error)
         };
-        return rejected(format!("no connection: {problem}"));
+        return format!("no connection: {problem}");
     }
     if error.is_builder() {
-        return rejected("not sent: the request could not be made".to_owned());
+        return "not sent: the request could not be made".to_owned();
     }
-    let problem = if error.is_timeout() { "no answer in time" } else { "the connection broke before the answer" };
-    Outcome::Unknown { reason: problem.to_owned() }
+    if error.is_timeout() { "no answer in time" } else { "the connection broke before the answer" }.to_owned()
 }
 
 fn connecting(error: &reqwest::Error) -> &'static str {
@@ -195,9 +201,16 @@ fn rejected(reason: String) -> Outcome {
 }
 
 /// One client for each provider, so that none waits for another's connections.
-///
-/// It follows no redirect, asks no proxy of the environment, keeps no cookie, and sends nothing twice.
 fn client(secure: bool, timeout: Duration) -> Result<Client, String> {
+    built(client_builder(secure, timeout)?)
+}
+
+/// A client that follows no redirect, asks no proxy of the environment, keeps no cookie, and sends nothing twice. With `secure` it
+/// speaks TLS and trusts whom the operating system trusts.
+///
+/// # Errors
+/// If TLS cannot be set up.
+pub fn client_builder(secure: bool, timeout: Duration) -> Result<ClientBuilder, String> {
     let builder = Client::builder()
         .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
@@ -216,6 +229,14 @@ fn client(secure: bool, timeout: Duration) -> Result<Client, String> {
         // Plain HTTP, to the same machine or a private network: no certificate is looked at, so none is read from the disk.
         builder.tls_backend_preconfigured(no_trust()?)
     };
+    Ok(builder)
+}
+
+/// The client; or why TLS cannot be set up, in words for people.
+///
+/// # Errors
+/// If there are no certificates to trust.
+pub fn built(builder: ClientBuilder) -> Result<Client, String> {
     builder.build().map_err(|error| {
         // The cause is about this machine's certificates and holds nothing of ours.
         let cause = error.source().map_or_else(|| "unknown".to_owned(), ToString::to_string);

@@ -26,6 +26,7 @@ pub mod config;
 pub mod console;
 pub mod descriptor;
 pub mod fixture;
+pub mod http;
 pub mod inbox;
 pub mod layers;
 pub mod proof;
@@ -35,7 +36,6 @@ pub mod sender_ids;
 pub mod standard_webhooks;
 
 mod answer;
-mod http;
 mod hush;
 mod oauth2;
 mod path;

@@ -9,7 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,17 +18,26 @@ use countersign::core::time::Timestamp;
 use serde::Deserialize;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::token::TokenKey;
+use crate::token::{Algorithm, TokenKey, TokenSecret, TokenSigner, UnusableKey, new_es256};
+
+/// How old a key must be before codes are derived under it.
+pub const CODES_AFTER: Duration = Duration::from_secs(10);
+/// How old a key must be before tokens are signed with it: longer than the key set may be kept by those who check them.
+pub const TOKENS_AFTER: Duration = Duration::from_secs(6 * 60);
 
 /// A key ring, as the file holds it.
+#[derive(Clone)]
 pub struct Ring {
     codes: Vec<RingKey>,
     tokens: Vec<RingKey>,
 }
 
+#[derive(Clone)]
 struct RingKey {
     id: String,
     secret: Zeroizing<[u8; 32]>,
+    /// The ECDSA key in PKCS #8 that a key for tokens has beside its Ed25519 seed.
+    es256: Option<Zeroizing<Vec<u8>>>,
     created_at: Timestamp,
     active: bool,
 }
@@ -92,6 +101,61 @@ pub enum KeyFileError {
     Random(getrandom::Error),
 }
 
+/// Follows the key ring's file, for a process that goes on while it is rotated.
+pub struct Follower {
+    path: PathBuf,
+    production: bool,
+    ring: Ring,
+    stage: Vec<(String, bool)>,
+    seen: Option<Stamp>,
+}
+
+/// Changes when the file does.
+type Stamp = (SystemTime, u64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+impl Follower {
+    /// Follows a file that was read just now.
+    #[must_use]
+    pub fn new(path: PathBuf, production: bool, ring: Ring, now: Timestamp) -> Self {
+        let stage = ring.stage(now);
+        // What is changed between the reading and this is seen as a change: the ring is read again at the first look.
+        Self { path, production, ring, stage, seen: None }
+    }
+
+    /// The ring, if since the last look its file changed to another one that can be used, or the time came for one of its keys. A file
+    /// that cannot be used changes nothing: it is reported once, and the ring in use is kept.
+    ///
+    /// # Errors
+    /// [`KeyFileError`] says what is wrong with the file.
+    pub fn look(&mut self, now: Timestamp) -> Result<Option<&Ring>, KeyFileError> {
+        let stamp = stamp(&self.path);
+        let mut result = Ok(());
+        if stamp != self.seen {
+            self.seen = stamp;
+            let read = || privacy(&self.path, self.production).and_then(|_| Ring::open(&self.path));
+            match read() {
+                Ok(Some(ring)) => self.ring = ring,
+                Ok(None) => {
+                    result = Err(unfit(&self.path, "is gone; the ring in use is kept until it is back".to_owned()))
+                }
+                Err(error) => result = Err(error),
+            }
+        }
+        result?;
+        let stage = self.ring.stage(now);
+        if stage == self.stage {
+            return Ok(None);
+        }
+        self.stage = stage;
+        Ok(Some(&self.ring))
+    }
+}
+
 /// A key ring that was opened, and what should be said about it.
 pub struct Opened {
     /// The ring.
@@ -111,7 +175,7 @@ impl Ring {
         if let Some(ring) = Self::open(path)? {
             return Ok(Opened { ring, made: false, warning: privacy(path, production)? });
         }
-        let ring = Self { codes: vec![RingKey::new("k", now)?], tokens: vec![RingKey::new("t", now)?] };
+        let ring = Self { codes: vec![RingKey::new("k", now)?], tokens: vec![RingKey::new("t", now)?.with_es256()?] };
         match ring.put(path, false) {
             Ok(()) => Ok(Opened { ring, made: true, warning: None }),
             Err(KeyFileError::Io { error, .. }) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -142,9 +206,10 @@ impl Ring {
         let Some(mut ring) = Self::open(path)? else {
             return Err(unfit(path, "is not there; `countersign serve` makes it on its first run".to_owned()));
         };
-        for (keys, prefix) in [(&mut ring.codes, "k"), (&mut ring.tokens, "t")] {
+        let new = [RingKey::new("k", now)?, RingKey::new("t", now)?.with_es256()?];
+        for (keys, new) in [&mut ring.codes, &mut ring.tokens].into_iter().zip(new) {
             keys.iter_mut().for_each(|key| key.active = false);
-            keys.insert(0, RingKey::new(prefix, now)?);
+            keys.insert(0, new);
         }
         ring.put(path, true)?;
         Ok(ring)
@@ -162,21 +227,40 @@ impl Ring {
         labels
     }
 
-    /// The keys that codes are derived under.
+    /// The keys that codes are derived under. A new one is used only when it is [`CODES_AFTER`] old, so that every process that may
+    /// be asked to check its codes has it by then.
     #[must_use]
-    pub fn codes(&self) -> KeyRing {
-        let (active, older) = split(&self.codes);
+    pub fn codes(&self, now: Timestamp) -> KeyRing {
+        let (newer, used, older) = in_use(&self.codes, now, CODES_AFTER);
         let key = |key: &RingKey| Key::from_bytes(*key.secret);
-        older.into_iter().fold(KeyRing::new(active.id.as_str(), key(active)), |ring, older| {
-            ring.with_older(older.id.as_str(), key(older))
-        })
+        let ring = KeyRing::new(used.id.as_str(), key(used));
+        let ring = older.iter().fold(ring, |ring, older| ring.with_older(older.id.as_str(), key(older)));
+        newer.iter().rev().fold(ring, |ring, newer| ring.with_newer(newer.id.as_str(), key(newer)))
     }
 
-    /// The keys that tokens are signed with: the active one, and the older ones that are still published.
-    #[must_use]
-    pub fn tokens(&self) -> (TokenKey, Vec<TokenKey>) {
-        let (active, older) = split(&self.tokens);
-        (active.token(), older.into_iter().map(RingKey::token).collect())
+    /// The keys that tokens are signed with: the one in use, and the others that are published. A new one is used only when it is
+    /// [`TOKENS_AFTER`] old, so that every back end that keeps the key set has it by then.
+    ///
+    /// # Errors
+    /// [`UnusableKey`] if none is for this algorithm: the ring was made by an earlier version.
+    pub fn tokens(&self, now: Timestamp, algorithm: Algorithm) -> Result<(TokenKey, Vec<TokenKey>), UnusableKey> {
+        // Rings of an earlier version have keys for EdDSA alone.
+        let fit: Vec<RingKey> = self.tokens.iter().filter(|key| key.token(algorithm).is_some()).cloned().collect();
+        if fit.is_empty() {
+            return Err(UnusableKey(self.tokens.first().map(|key| key.id.clone()).unwrap_or_default()));
+        }
+        let (newer, used, older) = in_use(&fit, now, TOKENS_AFTER);
+        let others = newer.iter().chain(older).filter_map(|key| key.token(algorithm)).collect();
+        Ok((used.token(algorithm).ok_or_else(|| UnusableKey(used.id.clone()))?, others))
+    }
+
+    /// Tells this ring, as it is used at an instant, from others.
+    fn stage(&self, now: Timestamp) -> Vec<(String, bool)> {
+        let stage = |keys: &[RingKey], after| {
+            let used = in_use(keys, now, after).1.id.clone();
+            keys.iter().map(move |key| (key.id.clone(), key.id == used)).collect::<Vec<_>>()
+        };
+        [stage(&self.codes, CODES_AFTER), stage(&self.tokens, TOKENS_AFTER)].concat()
     }
 
     fn read(text: &str) -> Result<Self, String> {
@@ -203,7 +287,7 @@ impl Ring {
 
     fn write(&self) -> Zeroizing<String> {
         // Room for all of it at once, so that growing leaves no copy of a key behind.
-        let mut text = Zeroizing::new(String::with_capacity(600 + 300 * (self.codes.len() + self.tokens.len())));
+        let mut text = Zeroizing::new(String::with_capacity(600 + 600 * (self.codes.len() + self.tokens.len())));
         text.push_str(
             "# The key ring of Countersign. Whoever has it can work out every pending code: keep it as you keep passwords, and keep\n\
              # a copy of it apart from the database. `countersign keys rotate` adds keys; nobody else should change this file.\n",
@@ -212,10 +296,14 @@ impl Ring {
             for key in keys {
                 let secret = Zeroizing::new(STANDARD.encode(*key.secret));
                 let (id, created_at, active) = (&key.id, rfc3339(key.created_at), key.active);
+                let es256 = key.es256.as_ref().map(|key| Zeroizing::new(STANDARD.encode(&**key)));
+                let es256 =
+                    es256.map(|key| Zeroizing::new(format!("es256 = \"{}\"\n", key.as_str()))).unwrap_or_default();
                 let _ = write!(
                     text,
-                    "\n[[{section}]]\nid = \"{id}\"\n{name} = \"{}\"\ncreated_at = \"{created_at}\"\nactive = {active}\n",
-                    secret.as_str()
+                    "\n[[{section}]]\nid = \"{id}\"\n{name} = \"{}\"\n{}created_at = \"{created_at}\"\nactive = {active}\n",
+                    secret.as_str(),
+                    es256.as_str()
                 );
             }
         }
@@ -330,6 +418,8 @@ struct FileKey {
     id: String,
     #[serde(alias = "seed")]
     key: String,
+    #[serde(default)]
+    es256: Option<String>,
     created_at: String,
     active: bool,
 }
@@ -337,6 +427,7 @@ struct FileKey {
 impl Drop for FileKey {
     fn drop(&mut self) {
         self.key.zeroize();
+        self.es256.zeroize();
     }
 }
 
@@ -348,16 +439,20 @@ fn keys(rows: &mut [FileKey], section: &str) -> Result<Vec<RingKey>, String> {
     }
 }
 
-fn split(keys: &[RingKey]) -> (&RingKey, Vec<&RingKey>) {
+/// Those that are too new to be used, the one that is used, and the older ones. The newest stands first, and is the active one.
+fn in_use(keys: &[RingKey], now: Timestamp, after: Duration) -> (&[RingKey], &RingKey, &[RingKey]) {
     let active = keys.iter().position(|key| key.active).unwrap_or(0);
-    (&keys[active], keys.iter().enumerate().filter(|(at, _)| *at != active).map(|(_, key)| key).collect())
+    let is_known = |key: &RingKey| now >= key.created_at + after;
+    // Without one that is old enough there is nobody who could lack a key: the ring was just made.
+    let used = keys.iter().skip(active).position(is_known).map_or(keys.len() - 1, |at| active + at);
+    (&keys[..used], &keys[used], &keys[used + 1..])
 }
 
 impl RingKey {
     fn new(prefix: &str, now: Timestamp) -> Result<Self, KeyFileError> {
         let day: String = rfc3339(now).chars().take(10).filter(char::is_ascii_digit).collect();
         let id = format!("{prefix}{day}-{:08x}", u32::from_be_bytes(random()?));
-        Ok(Self { id, secret: Zeroizing::new(random()?), created_at: now, active: true })
+        Ok(Self { id, secret: Zeroizing::new(random()?), es256: None, created_at: now, active: true })
     }
 
     fn read(row: &FileKey) -> Result<Self, String> {
@@ -383,11 +478,28 @@ impl RingKey {
         let created_at =
             row.created_at.parse::<jiff::Timestamp>().map_err(|_| format!("the key `{id}` has no right created_at"))?;
         let created_at = Timestamp::from_millis(created_at.as_millisecond());
-        Ok(Self { id: id.clone(), secret, created_at, active: row.active })
+        let es256 = row.es256.as_ref().map(|text| STANDARD.decode(text).map(Zeroizing::new));
+        let es256 = es256.transpose().map_err(|_| format!("the key `{id}` has an es256 that is not base64"))?;
+        let key = Self { id: id.clone(), secret, es256, created_at, active: row.active };
+        if let Some(token) = key.token(Algorithm::Es256)
+            && TokenSigner::new(&token, &[], "").is_err()
+        {
+            return Err(format!("the key `{id}` has an es256 that is no key; restore the file from its copy"));
+        }
+        Ok(key)
     }
 
-    fn token(&self) -> TokenKey {
-        TokenKey { kid: self.id.clone(), seed: self.secret.clone() }
+    fn with_es256(self) -> Result<Self, KeyFileError> {
+        let es256 = new_es256().ok_or(KeyFileError::Random(getrandom::Error::UNEXPECTED))?;
+        Ok(Self { es256: Some(es256), ..self })
+    }
+
+    fn token(&self, algorithm: Algorithm) -> Option<TokenKey> {
+        let secret = match algorithm {
+            Algorithm::EdDsa => TokenSecret::EdDsa(self.secret.clone()),
+            Algorithm::Es256 => TokenSecret::Es256(self.es256.clone()?),
+        };
+        Some(TokenKey { kid: self.id.clone(), secret })
     }
 }
 
@@ -414,6 +526,12 @@ fn is_weak(secret: &[u8; 32]) -> bool {
 #[must_use]
 pub fn rfc3339(at: Timestamp) -> String {
     jiff::Timestamp::from_second(at.as_secs()).map(|at| at.to_string()).unwrap_or_default()
+}
+
+/// Reads a time with its offset.
+#[must_use]
+pub fn read_rfc3339(text: &str) -> Option<Timestamp> {
+    text.trim().parse::<jiff::Timestamp>().ok().map(|at| Timestamp::from_millis(at.as_millisecond()))
 }
 
 #[cfg(test)]

@@ -13,3 +13,4 @@ pub mod setup;
 pub mod telemetry;
 pub mod token;
 pub mod transfer;
+pub mod webhooks;

@@ -34,6 +34,10 @@ pub struct Metrics {
     throttled: Family<ProviderLabels, Counter>,
     trouble: Family<TroubleLabels, Counter>,
     cleaned: Counter<u64, AtomicU64>,
+    webhook_attempts: Family<WebhookAttemptLabels, Counter>,
+    webhook_pending: Family<WebhookLabels, Gauge>,
+    webhook_oldest: Family<WebhookLabels, Gauge>,
+    webhook_disabled: Family<WebhookLabels, Gauge>,
     requests: Family<RequestLabels, Counter>,
     request_seconds: Timed<RouteLabels>,
     deliveries_in_flight: Gauge,
@@ -84,6 +88,17 @@ struct TroubleLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WebhookAttemptLabels {
+    endpoint: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WebhookLabels {
+    endpoint: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     method: &'static str,
     route: String,
@@ -117,6 +132,10 @@ impl Default for Metrics {
             throttled: Family::default(),
             trouble: Family::default(),
             cleaned: Counter::default(),
+            webhook_attempts: Family::default(),
+            webhook_pending: Family::default(),
+            webhook_oldest: Family::default(),
+            webhook_disabled: Family::default(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(histogram),
             deliveries_in_flight: Gauge::default(),
@@ -153,6 +172,15 @@ impl Metrics {
         );
         registry.register("trouble", "Background work that failed and is tried again", self.trouble.clone());
         registry.register("verifications_cleaned", "Verifications deleted after their time", self.cleaned.clone());
+        registry.register("webhook_attempts", "Webhooks posted, by what came of it", self.webhook_attempts.clone());
+        registry.register("webhook_pending", "Webhooks that wait", self.webhook_pending.clone());
+        let (name, help) = ("webhook_oldest_pending_age", "How long ago the oldest event happened whose webhook waits");
+        registry.register_with_unit(name, help, Unit::Seconds, self.webhook_oldest.clone());
+        registry.register(
+            "webhook_endpoint_disabled",
+            "1 for an endpoint that answered 410",
+            self.webhook_disabled.clone(),
+        );
         registry.register("http_requests", "Requests answered, by route and status", self.requests.clone());
         let (name, help) = ("http_request_duration", "How long answers took, by route");
         registry.register_with_unit(name, help, Unit::Seconds, self.request_seconds.clone());
@@ -171,6 +199,19 @@ impl Metrics {
             let _ = write!(page, "# EOF");
         }
         page
+    }
+
+    /// Counts a webhook that was posted.
+    pub(crate) fn webhook_attempt(&self, endpoint: &str, outcome: &'static str) {
+        self.webhook_attempts.get_or_create(&WebhookAttemptLabels { endpoint: endpoint.to_owned(), outcome }).inc();
+    }
+
+    /// How an endpoint fares.
+    pub(crate) fn webhook_endpoint(&self, endpoint: &str, pending: u64, oldest: Duration, disabled: bool) {
+        let labels = WebhookLabels { endpoint: endpoint.to_owned() };
+        self.webhook_pending.get_or_create(&labels).set(i64::try_from(pending).unwrap_or(i64::MAX));
+        self.webhook_oldest.get_or_create(&labels).set(i64::try_from(oldest.as_secs()).unwrap_or(i64::MAX));
+        self.webhook_disabled.get_or_create(&labels).set(i64::from(disabled));
     }
 
     /// Counts a request as in flight until the guard is dropped.
@@ -269,6 +310,8 @@ mod tests {
         metrics.observe(Observation::Trouble { doing: "outbox" });
         metrics.observe(Observation::Cleaned { verifications: 7 });
         metrics.request_done("POST", "/v1/verifications", 201, took);
+        metrics.webhook_attempt("we_1", "delivered");
+        metrics.webhook_endpoint("we_1", 3, Duration::from_secs(90), false);
         let _open = metrics.begin_connection();
         drop(metrics.begin_request());
         let page = metrics.render(3);
@@ -285,6 +328,10 @@ mod tests {
             "countersign_verifications_cleaned_total 7",
             r#"countersign_http_requests_total{method="POST",route="/v1/verifications",status="201"} 1"#,
             "countersign_deliveries_in_flight 3",
+            r#"countersign_webhook_attempts_total{endpoint="we_1",outcome="delivered"} 1"#,
+            r#"countersign_webhook_pending{endpoint="we_1"} 3"#,
+            r#"countersign_webhook_oldest_pending_age_seconds{endpoint="we_1"} 90"#,
+            r#"countersign_webhook_endpoint_disabled{endpoint="we_1"} 0"#,
             "countersign_http_requests_in_flight 0",
             "countersign_http_connections 1",
             "# EOF",

@@ -18,6 +18,7 @@ use crate::http::{listener, router};
 use crate::metrics::Metrics;
 use crate::settings::HttpSettings;
 use crate::token::TokenSigner;
+use crate::webhooks::Webhooks;
 
 /// Everything that the HTTP service is made of.
 ///
@@ -41,7 +42,7 @@ use crate::token::TokenSigner;
 ///     twilio: None,
 ///     bounds: Bounds::default(),
 /// };
-/// let key = TokenKey { kid: "k1".to_owned(), seed: [7; 32].into() };
+/// let key = TokenKey::from_seed("k1", [7; 32]);
 /// let tokens = TokenSigner::new(&key, &[], &settings.public_url)?;
 /// let router = Service::new(verifier, settings, tokens, metrics).router();
 /// # let _ = router;
@@ -51,19 +52,26 @@ use crate::token::TokenSigner;
 pub struct Service {
     verifier: Verifier,
     settings: HttpSettings,
-    tokens: TokenSigner,
+    tokens: Arc<TokenSigner>,
     metrics: Arc<Metrics>,
     inbox: Option<Inbox>,
     receipts: HashMap<String, ReceiptReader>,
     cleanup: Cleanup,
+    webhooks: Option<Webhooks>,
 }
 
 impl Service {
     /// A service without an inbox and without receipts. `metrics` should be the verifier's observer.
     #[must_use]
-    pub fn new(verifier: Verifier, settings: HttpSettings, tokens: TokenSigner, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        verifier: Verifier,
+        settings: HttpSettings,
+        tokens: impl Into<Arc<TokenSigner>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let tokens = tokens.into();
         let (receipts, cleanup) = (HashMap::new(), Cleanup::default());
-        Self { verifier, settings, tokens, metrics, inbox: None, receipts, cleanup }
+        Self { verifier, settings, tokens, metrics, inbox: None, receipts, cleanup, webhooks: None }
     }
 
     /// Shows the messages of this inbox, unless in production mode.
@@ -84,6 +92,13 @@ impl Service {
     #[must_use]
     pub const fn cleanup(mut self, cleanup: Cleanup) -> Self {
         self.cleanup = cleanup;
+        self
+    }
+
+    /// Carries events to endpoints.
+    #[must_use]
+    pub fn webhooks(mut self, webhooks: Webhooks) -> Self {
+        self.webhooks = Some(webhooks);
         self
     }
 
@@ -112,9 +127,13 @@ impl Service {
     ///
     /// # Errors
     /// Broken if the store cannot be closed.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), Broken> {
+    pub async fn serve(mut self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), Broken> {
         let (verifier, bounds, metrics) = (self.verifier.clone(), self.settings.bounds, Arc::clone(&self.metrics));
         countersign::core::destination::warm_up();
+        if let Some(webhooks) = &self.webhooks {
+            webhooks.prepare().await.map_err(Broken::from)?;
+        }
+        let carrying = self.webhooks.take().map(Webhooks::start);
         let upkeep = verifier.start_upkeep(self.cleanup);
         let door = self.open();
         let serving =
@@ -126,6 +145,9 @@ impl Service {
         };
         tokio::join!(serving, closing);
         upkeep.stop().await;
+        if let Some(carrying) = carrying {
+            carrying.stop().await;
+        }
         verifier.shut_down(bounds.shutdown_within).await
     }
 }
@@ -138,7 +160,7 @@ pub type Shared = Arc<Door>;
 pub struct Door {
     pub(crate) verifier: Verifier,
     pub(crate) settings: HttpSettings,
-    pub(crate) tokens: TokenSigner,
+    pub(crate) tokens: Arc<TokenSigner>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) inbox: Option<Inbox>,
     pub(crate) receipts: HashMap<String, ReceiptReader>,

@@ -12,7 +12,7 @@ use crate::layout::{Existing, Layout};
 pub(crate) const PREFIX: &str = "countersign_";
 
 /// The tables that every layout has. `receipt` belongs to the one-row layouts alone.
-const SUPPORT: [&str; 10] = [
+const SUPPORT: [&str; 13] = [
     "application",
     "api_key",
     "limit_state",
@@ -23,6 +23,9 @@ const SUPPORT: [&str; 10] = [
     "decoy",
     "receipt",
     "schema",
+    "webhook_position",
+    "webhook_message",
+    "webhook_endpoint",
 ];
 
 /// Where the databases differ.

@@ -99,7 +99,7 @@ mod existing {
         folder.open(&django(), true).unwrap()
     }
 
-    countersign::store_contract!(open);
+    countersign::store_contract!(open, without webhooks);
 }
 
 /// Another table of another application: an id that numbers itself, times in seconds, numbers in E.164, names that SQL knows.
@@ -116,7 +116,7 @@ mod existing_with_other_names {
         folder.open(&Layout::Existing(other_names()), true).unwrap()
     }
 
-    countersign::store_contract!(open);
+    countersign::store_contract!(open, without webhooks);
 }
 
 fn other_names() -> Existing {

@@ -502,6 +502,6 @@ fn the_laws_hold_on_postgresql() {
     for seed in seeds(3) {
         let options = postgres::Options { schema: support::new_schema(), ..postgres::Options::default() };
         let target = Target::parse(&support::url()).unwrap();
-        simulate(seed, 200, Arc::new(PostgresStore::open(target, options).unwrap()));
+        simulate(seed, 200, Arc::new(PostgresStore::open(target, options).unwrap()), true);
     }
 }

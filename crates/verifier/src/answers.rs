@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use countersign_core::id::ApplicationName;
+use countersign_core::time::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::store::{AnswerKey, KeptAnswer, NewAnswer};
@@ -58,7 +59,7 @@ impl Verifier {
         let key = AnswerKey { application: application.clone(), key: Sha256::digest(key.as_bytes()).into() };
         let fresh = NewAnswer {
             // Keyed: a body may hold a code, which a plain digest would give away to whoever has the store.
-            fingerprint: self.inner.keys.fingerprint(request),
+            fingerprint: self.keys().fingerprint(request),
             seed: random()?,
             now,
             in_flight_until: now + IN_FLIGHT,
@@ -68,11 +69,11 @@ impl Verifier {
         match self.inner.store.begin_answer(&key, fresh).await? {
             KeptAnswer::InFlight => Ok(Answered::InFlight),
             KeptAnswer::Mismatch => Ok(Answered::Mismatch),
-            KeptAnswer::Answered(sealed) => Ok(Answered::Replayed(self.inner.keys.open(&context, &sealed)?)),
+            KeptAnswer::Answered(sealed) => Ok(Answered::Replayed(self.keys().open(&context, &sealed)?)),
             KeptAnswer::Begun { seed } => match work(seed).await {
                 Kept::Keep(answer) => {
                     // Answers may hold tokens, so the store gets them sealed.
-                    if let Some(sealed) = self.inner.keys.seal(&context, &answer, random()?) {
+                    if let Some(sealed) = self.keys().seal(&context, &answer, random()?) {
                         self.inner.store.keep_answer(&key, sealed).await?;
                     }
                     Ok(Answered::First(answer))
@@ -83,6 +84,24 @@ impl Verifier {
                 }
             },
         }
+    }
+}
+
+impl Verifier {
+    /// Whether something of an application is done for the first time, until `until`: of all who ask, wherever and however often, one
+    /// is told yes, durably.
+    ///
+    /// # Errors
+    /// Broken if the store is.
+    pub async fn is_first(&self, application: &ApplicationName, what: &str, until: Timestamp) -> Result<bool, Broken> {
+        // Idempotency keys are printable, so none of them is this text.
+        let key = Sha256::new().chain_update(b"\0once\0").chain_update(what).finalize().into();
+        let key = AnswerKey { application: application.clone(), key };
+        let now = self.now();
+        let fresh = NewAnswer { fingerprint: [0; 32], seed: random()?, now, in_flight_until: until, expires_at: until };
+        let seed = fresh.seed;
+        let answer = self.inner.store.begin_answer(&key, fresh).await?;
+        Ok(matches!(answer, KeptAnswer::Begun { seed: theirs } if theirs == seed))
     }
 }
 

@@ -1,7 +1,5 @@
 //! A code is checked: decide in the store, and answer only when that is durable.
 
-use std::sync::Arc;
-
 use countersign_core::check::{Against, Check, Checked};
 use countersign_core::code::Code;
 use countersign_core::id::{ApplicationName, ServiceId, VerificationId};
@@ -132,7 +130,7 @@ impl Verifier {
         let not_a_code =
             || Refusal::InvalidRequest { param: "code", detail: "must be a string of 4 to 10 digits".to_owned() };
         let code = request.code.ok_or_else(|| refused(not_a_code()))?;
-        let keys = Arc::clone(&self.inner.keys);
+        let keys = self.keys();
         let (payment, client, now) = (request.payment, request.client, self.now());
         let decision = Check { application, keys, against, by, code, payment, client, now };
         let answer = store::ask(&*self.inner.store, decision).await?.map_err(Broken::Keys)?;

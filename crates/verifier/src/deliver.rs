@@ -125,7 +125,7 @@ impl Verifier {
         let Some(sender) = self.inner.senders.get(&delivery.provider) else {
             return rejected(Rejection::RetryElsewhere, "the provider is not set up any more");
         };
-        let message = match message::write(application, &self.inner.keys, verification, delivery) {
+        let message = match message::write(application, &self.keys(), verification, delivery) {
             Ok(message) => message,
             Err(error) => {
                 tracing::error!(%error, verification = %verification.id, "a message could not be written");

@@ -62,6 +62,7 @@ pub mod store;
 pub mod transfer;
 mod upkeep;
 mod verifier;
+pub mod webhook;
 
 pub use access::{Access, Account, NewKey};
 pub use answers::{Answered, Kept};

@@ -1,6 +1,6 @@
 //! A store in memory: for tests, for embedding where a restart may forget, and as the plainest reading of the port.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::store::{
     RecordFilter, RecordName, RecordPage, Store, StoreResult, WithDeliveries,
 };
 use crate::transfer::{AnswerRow, Dumped, Loaded, Row, RowKind};
+use crate::webhook::{Requeue, WebhookEndpoint, WebhookMessage, WebhookOutcome};
 
 /// Keeps everything in memory behind one lock. Exact, fast, and forgotten with the process.
 ///
@@ -43,6 +44,10 @@ struct State {
     keys: Vec<KeyRecord>,
     records: BTreeMap<u64, Record>,
     last_record: u64,
+    webhook_position: Option<u64>,
+    /// By endpoint and id; with each whether it waits.
+    messages: BTreeMap<(String, String), (WebhookMessage, bool)>,
+    endpoints: BTreeMap<String, WebhookEndpoint>,
     last_row: u64,
     last_event: u64,
 }
@@ -351,10 +356,13 @@ impl Store for MemoryStore {
         dry_run: bool,
     ) -> BoxFuture<'_, StoreResult<Cleaned>> {
         let mut state = self.state();
+        let position = state.webhook_position.unwrap_or(u64::MAX);
+        let untold: HashSet<_> =
+            state.events.range(position.saturating_add(1)..).map(|(_, event)| event.verification).collect();
         let old: Vec<_> = state
             .rows
             .iter()
-            .filter(|(_, (row, _))| row.expires_at < before)
+            .filter(|(_, (row, _))| row.expires_at < before && !untold.contains(&row.id))
             .map(|(place, _)| *place)
             .take(most)
             .collect();
@@ -379,14 +387,23 @@ impl Store for MemoryStore {
             .map(|(key, _)| key.clone())
             .take(most)
             .collect();
-        let others = limits.len() + guesses.len() + answers.len();
-        let more = old.len() >= most || limits.len().max(guesses.len()).max(answers.len()) >= most;
+        let messages: Vec<_> = state
+            .messages
+            .iter()
+            .filter(|(_, (message, waits))| !waits && message.at < before || message.expires_at <= now)
+            .map(|(key, _)| key.clone())
+            .take(most)
+            .collect();
+        let others = limits.len() + guesses.len() + answers.len() + messages.len();
+        let most_of_a_kind = limits.len().max(guesses.len()).max(answers.len()).max(messages.len());
+        let more = old.len() >= most || most_of_a_kind >= most;
         let cleaned = Cleaned { verifications: old.len() as u64, others: others as u64, more };
         if !dry_run {
             old.into_iter().for_each(|place| state.delete(place));
             state.limits.retain(|key, _| !limits.contains(key));
             state.guesses.retain(|key, _| !guesses.contains(key));
             state.answers.retain(|key, _| !answers.contains(key));
+            state.messages.retain(|key, _| !messages.contains(key));
         }
         ready(cleaned)
     }
@@ -401,6 +418,128 @@ impl Store for MemoryStore {
                 .map(|(place, event)| (*place, event.clone()))
                 .collect(),
         )
+    }
+
+    fn webhook_position(&self, wanted: bool) -> BoxFuture<'_, StoreResult<Option<u64>>> {
+        let mut state = self.state();
+        let newest = state.last_event;
+        state.webhook_position = if wanted { Some(state.webhook_position.unwrap_or(newest)) } else { None };
+        ready(state.webhook_position)
+    }
+
+    fn take_up_events<'a>(
+        &'a self,
+        from: u64,
+        through: u64,
+        messages: &'a [WebhookMessage],
+    ) -> BoxFuture<'a, StoreResult<Option<u64>>> {
+        let mut state = self.state();
+        if state.webhook_position == Some(from) {
+            state.webhook_position = Some(through);
+            for message in messages {
+                state.messages.insert((message.endpoint.clone(), message.id.clone()), (message.clone(), true));
+            }
+        }
+        ready(state.webhook_position)
+    }
+
+    fn claim_webhooks<'a>(
+        &'a self,
+        endpoint: &'a str,
+        now: Timestamp,
+        lease: Duration,
+        most: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<WebhookMessage>>> {
+        let mut state = self.state();
+        let mut held = HashSet::new();
+        let mut claimed = Vec::new();
+        if state.endpoints.get(endpoint).is_some_and(|fares| fares.disabled.is_some()) {
+            return ready(claimed);
+        }
+        let waiting = state.messages.values_mut().filter(|(message, waits)| *waits && message.endpoint == endpoint);
+        for (message, _) in waiting {
+            let free = !held.contains(&message.verification);
+            if message.hold_until > now {
+                held.insert(message.verification);
+            }
+            if free && message.due_at <= now && claimed.len() < most {
+                message.due_at = now + lease;
+                message.attempts += 1;
+                claimed.push(message.clone());
+            }
+        }
+        ready(claimed)
+    }
+
+    fn settle_webhook<'a>(
+        &'a self,
+        message: &'a WebhookMessage,
+        outcome: &'a WebhookOutcome,
+        now: Timestamp,
+    ) -> BoxFuture<'a, StoreResult<bool>> {
+        let mut state = self.state();
+        let State { messages, endpoints, .. } = &mut *state;
+        let found = messages.get_mut(&(message.endpoint.clone(), message.id.clone()));
+        let Some((kept, waits)) = found.filter(|(kept, waits)| *waits && kept.attempts == message.attempts) else {
+            return ready(false);
+        };
+        *waits = matches!(outcome, WebhookOutcome::Again { .. } | WebhookOutcome::Gone { .. });
+        let fares = endpoints.entry(message.endpoint.clone()).or_default();
+        fares.endpoint.clone_from(&message.endpoint);
+        match outcome {
+            WebhookOutcome::Delivered => fares.failing_since = None,
+            WebhookOutcome::Again { error, .. }
+            | WebhookOutcome::GivenUp { error }
+            | WebhookOutcome::Gone { error, .. } => {
+                fares.failing_since.get_or_insert(now);
+                fares.last_error = Some(error.clone());
+            }
+        }
+        match outcome {
+            WebhookOutcome::Again { due_at, .. } => kept.due_at = *due_at,
+            WebhookOutcome::Gone { settings, .. } => fares.disabled = Some((now, settings.clone())),
+            WebhookOutcome::Delivered | WebhookOutcome::GivenUp { .. } => {}
+        }
+        ready(true)
+    }
+
+    fn requeue_webhooks<'a>(
+        &'a self,
+        endpoints: &'a [String],
+        which: &'a Requeue,
+        now: Timestamp,
+    ) -> BoxFuture<'a, StoreResult<u64>> {
+        let mut state = self.state();
+        let mut requeued = 0;
+        for (message, waits) in state.messages.values_mut().filter(|(message, _)| endpoints.contains(&message.endpoint))
+        {
+            let meant = match which {
+                Requeue::Event(id) => message.id == *id,
+                Requeue::Between(from, until) => (*from..*until).contains(&message.at),
+                Requeue::Waiting => *waits,
+            };
+            if meant {
+                (*waits, message.due_at, message.attempts) = (true, now, 0);
+                requeued += 1;
+            }
+        }
+        if *which == Requeue::Waiting {
+            let named = state.endpoints.values_mut().filter(|fares| endpoints.contains(&fares.endpoint));
+            named.for_each(|fares| fares.disabled = None);
+        }
+        ready(requeued)
+    }
+
+    fn webhook_endpoints(&self) -> BoxFuture<'_, StoreResult<Vec<WebhookEndpoint>>> {
+        let state = self.state();
+        let mut all = state.endpoints.clone();
+        for (message, _) in state.messages.values().filter(|(_, waits)| *waits) {
+            let fares = all.entry(message.endpoint.clone()).or_default();
+            fares.endpoint.clone_from(&message.endpoint);
+            fares.pending += 1;
+            fares.oldest = Some(fares.oldest.map_or(message.at, |oldest| oldest.min(message.at)));
+        }
+        ready(all.into_values().collect())
     }
 
     fn begin_answer<'a>(&'a self, key: &'a AnswerKey, fresh: NewAnswer) -> BoxFuture<'a, StoreResult<KeptAnswer>> {

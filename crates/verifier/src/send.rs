@@ -268,7 +268,7 @@ impl Verifier {
         };
         let decision = Send {
             application: Arc::clone(&application),
-            keys: Arc::clone(&self.inner.keys),
+            keys: self.keys(),
             what,
             channel: request.channel,
             client: request.client,

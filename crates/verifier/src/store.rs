@@ -23,6 +23,7 @@ use countersign_core::verification::{Delivery, Status, Verification};
 
 use crate::sender::BoxFuture;
 use crate::transfer::{Dumped, Loaded, Row, RowKind};
+use crate::webhook::{Requeue, WebhookEndpoint, WebhookMessage, WebhookOutcome};
 
 /// What a store returns.
 pub type StoreResult<T> = Result<T, StoreError>;
@@ -133,7 +134,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>>;
 
     /// Deletes, in one short transaction, at most `most` verifications of which the time was up before `before`, with what belongs to
-    /// them, and at most as many counters, guess logs and kept answers that are forgettable at `now`. With `dry_run` it only counts.
+    /// them, and at most as many counters, guess logs, kept answers and webhook messages that are forgettable at `now` (of messages those
+    /// that wait no more and are from before `before`, and those that have expired). With `dry_run` it only counts.
     fn cleanup(
         &self,
         before: Timestamp,
@@ -142,8 +144,52 @@ pub trait Store: Send + Sync + 'static {
         dry_run: bool,
     ) -> BoxFuture<'_, StoreResult<Cleaned>>;
 
-    /// Events after a position, oldest first, each with its position.
+    /// Events after a position, oldest first, each with its position. Once an event can be read, none that is read later may have a
+    /// lower position: who reads on from the last one misses nothing.
     fn events(&self, after: u64, most: usize) -> BoxFuture<'_, StoreResult<Vec<(u64, Event)>>>;
+
+    /// Up to where events were taken up for webhooks; `None` if they are not. If they are `wanted` and were not before, it begins at
+    /// the newest event; if they are not wanted, the position is forgotten. What has a position is spared by [`Store::cleanup`]: events
+    /// after it, and their verifications.
+    fn webhook_position(&self, wanted: bool) -> BoxFuture<'_, StoreResult<Option<u64>>>;
+
+    /// If the position is `from`, moves it to `through` and keeps the messages, in one transaction; the position as it stands after.
+    fn take_up_events<'a>(
+        &'a self,
+        from: u64,
+        through: u64,
+        messages: &'a [WebhookMessage],
+    ) -> BoxFuture<'a, StoreResult<Option<u64>>>;
+
+    /// Takes messages to an endpoint that are due, the earliest event first, under a new lease: nobody else is given them until it ends.
+    /// `attempts` of each is one higher than before. A message waits for every earlier one of its verification that waits and whose
+    /// `hold_until` is not past. An endpoint that is disabled is given none.
+    fn claim_webhooks<'a>(
+        &'a self,
+        endpoint: &'a str,
+        now: Timestamp,
+        lease: Duration,
+        most: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<WebhookMessage>>>;
+
+    /// Writes down what a claimed message came to; `false`, and nothing changed, if it was claimed again since.
+    fn settle_webhook<'a>(
+        &'a self,
+        message: &'a WebhookMessage,
+        outcome: &'a WebhookOutcome,
+        now: Timestamp,
+    ) -> BoxFuture<'a, StoreResult<bool>>;
+
+    /// Makes messages to these endpoints wait again, due now and as if never tried; how many.
+    fn requeue_webhooks<'a>(
+        &'a self,
+        endpoints: &'a [String],
+        which: &'a Requeue,
+        now: Timestamp,
+    ) -> BoxFuture<'a, StoreResult<u64>>;
+
+    /// How every endpoint fares of which there is something to tell, by name.
+    fn webhook_endpoints(&self) -> BoxFuture<'_, StoreResult<Vec<WebhookEndpoint>>>;
 
     /// Begins an answer under an idempotency key, or tells what is known of it.
     fn begin_answer<'a>(&'a self, key: &'a AnswerKey, fresh: NewAnswer) -> BoxFuture<'a, StoreResult<KeptAnswer>>;
@@ -274,7 +320,7 @@ pub struct Page {
 pub struct Cleaned {
     /// Verifications, each with its deliveries and events.
     pub verifications: u64,
-    /// Counters, guess logs and kept answers.
+    /// Counters, guess logs, kept answers and webhook messages.
     pub others: u64,
     /// Whether there may be more to delete.
     pub more: bool,

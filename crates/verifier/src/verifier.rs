@@ -55,7 +55,7 @@ pub(crate) struct Inner {
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
     pub observer: Arc<dyn Observer>,
-    pub keys: Arc<KeyRing>,
+    pub keys: RwLock<Arc<KeyRing>>,
     pub senders: HashMap<String, Arc<dyn Sender>>,
     pub applications: RwLock<HashMap<ApplicationName, Arc<Application>>>,
     pub carriers: Arc<Semaphore>,
@@ -225,7 +225,7 @@ impl Builder {
             store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             observer: self.observer.unwrap_or_else(|| Arc::new(Nobody)),
-            keys: Arc::new(keys),
+            keys: RwLock::new(Arc::new(keys)),
             senders,
             applications: RwLock::new(applications.into_iter().map(|app| (app.name.clone(), app.shared())).collect()),
             carriers: Arc::new(Semaphore::new(most_carriers as usize)),
@@ -269,6 +269,16 @@ impl Verifier {
     pub fn set_application(&self, application: Application) {
         let mut applications = self.inner.applications.write().unwrap_or_else(PoisonError::into_inner);
         applications.insert(application.name.clone(), application.shared());
+    }
+
+    pub(crate) fn keys(&self) -> Arc<KeyRing> {
+        Arc::clone(&self.inner.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes another key ring for everything from now on: the same one after a rotation. Codes made with a key that it lacks can no
+    /// longer be checked.
+    pub fn set_keys(&self, keys: KeyRing) {
+        *self.inner.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 
     /// The store, for what has no rule: reading, listing, keys.

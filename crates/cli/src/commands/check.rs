@@ -35,9 +35,10 @@ fn answer(parts: &Parts, checked: &Checked) -> Outcome {
         if valid {
             let issuer = parts.settings.public_url(parts.settings.server.listen.0);
             let signer = parts.tokens(&issuer).map_err(|error| Fault::usage("invalid_config", error.to_string()))?;
-            let token = signer.sign(verification, parts.verifier.now());
-            text = format!("{text}\ntoken: {token}");
-            json["token"] = Value::String(token);
+            if let Some(token) = signer.sign(verification, parts.verifier.now()) {
+                text = format!("{text}\ntoken: {token}");
+                json["token"] = Value::String(token);
+            }
         }
     }
     Ok(Answer::new(text, json).ending(if valid { Exit::Done } else { Exit::Refused }))

@@ -76,7 +76,8 @@ pub async fn run(context: &Context) -> Outcome {
     if let Some(store) = store(&mut list, &settings) {
         api_key(&mut list, &settings, &app, &*store).await;
     }
-    let keys = ring.map_or_else(|| KeyRing::new("dry-run", Key::from_bytes([7; 32])), |ring| ring.codes());
+    let keys =
+        ring.map_or_else(|| KeyRing::new("dry-run", Key::from_bytes([7; 32])), |ring| ring.codes(SystemClock.now()));
     match trial::dry_run(&settings, &app, keys).await {
         Ok(()) => list.ok("dry run", "a code was sent, checked and accepted, in memory"),
         Err(problem) => list.fix("dry run", Exit::Refused, problem),

@@ -29,7 +29,7 @@ pub async fn run(context: &Context, args: &Import) -> Outcome {
         }
     };
     let store = open_store(&settings, settings.store.migrate && !matches!(settings.layout, Layout::Existing(_)))?;
-    let ring = Ring::open(&key_file(&settings))?.map(|ring| ring.codes());
+    let ring = Ring::open(&key_file(&settings))?.map(|ring| ring.codes(SystemClock.now()));
     let stopped = stop_on_interrupt();
     let (started, mut bar) = (Instant::now(), None);
     let done = import(&*store, ring.as_ref(), SystemClock.now(), file, |bytes| {

@@ -18,6 +18,7 @@ mod send;
 mod serve;
 mod status;
 mod template;
+mod webhook;
 
 use crate::args::Command;
 use crate::context::Context;
@@ -41,6 +42,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
         Command::Provider(command) => provider::run(context, command).await,
         Command::Route(command) => route::run(context, command),
         Command::Template(command) => template::run(context, &command),
+        Command::Webhook(command) => webhook::run(context, command).await,
         Command::Config(command) => config::run(context, command),
         Command::Doctor => doctor::run(context).await,
         Command::Openapi => print::openapi(),

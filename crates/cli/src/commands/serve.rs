@@ -10,6 +10,7 @@ use countersign_server::metrics::Metrics;
 use countersign_server::service::Service;
 use countersign_server::setup::{self, Parts, receipt_readers};
 use countersign_server::telemetry;
+use countersign_server::token::TokenSigner;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -35,13 +36,15 @@ pub async fn run(context: &Context) -> Outcome {
     parts.create_applications().await?;
     let (application, key) = parts.first_key().await?;
     let watch = parts.watch_applications();
-    let service = service(&parts, &settings, bound, metrics)?;
+    let (service, tokens) = service(&parts, &settings, bound, metrics)?;
+    let follow = parts.follow_keys(tokens);
     // Before the announcement, so that whoever reads it may end us at once, and gracefully.
     let shutdown = shutdown()?;
     announce(context, &parts, bound, &application, key.as_ref());
     drop(key);
     let served = service.serve(listener, shutdown).await;
     watch.abort();
+    follow.abort();
     served?;
     Ok(Answer::silent())
 }
@@ -60,17 +63,24 @@ async fn bind(listen: SocketAddr) -> Result<TcpListener, Fault> {
     })
 }
 
-fn service(parts: &Parts, settings: &Settings, bound: SocketAddr, metrics: Arc<Metrics>) -> Result<Service, Fault> {
+fn service(
+    parts: &Parts,
+    settings: &Settings,
+    bound: SocketAddr,
+    metrics: Arc<Metrics>,
+) -> Result<(Service, Arc<TokenSigner>), Fault> {
     let http = settings.http(bound);
-    let tokens = parts.tokens(&http.public_url).map_err(setup::SetUpError::from)?;
-    let mut service = Service::new(parts.verifier.clone(), http, tokens, metrics).cleanup(settings.cleanup());
+    let tokens = Arc::new(parts.tokens(&http.public_url).map_err(setup::SetUpError::from)?);
+    let webhooks = parts.webhooks(Some(Arc::clone(&metrics)))?;
+    let service = Service::new(parts.verifier.clone(), http, Arc::clone(&tokens), metrics).cleanup(settings.cleanup());
+    let mut service = service.webhooks(webhooks);
     if let Some(inbox) = &parts.inbox {
         service = service.inbox(inbox.clone());
     }
     for (provider, reader) in receipt_readers(settings).map_err(setup::SetUpError::from)? {
         service = service.receipts(provider, reader);
     }
-    Ok(service)
+    Ok((service, tokens))
 }
 
 /// Says where the service is, and how to try it: text to paste, or one object.

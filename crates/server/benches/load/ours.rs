@@ -62,8 +62,7 @@ async fn serve() {
         twilio: None,
         bounds: Bounds::default(),
     };
-    let signer =
-        TokenSigner::new(&TokenKey { kid: "t1".to_owned(), seed: [7; 32].into() }, &[], &settings.public_url).unwrap();
+    let signer = TokenSigner::new(&TokenKey::from_seed("t1", [7; 32]), &[], &settings.public_url).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}\n{}", listener.local_addr().unwrap(), &*key.key);
     Service::new(verifier, settings, signer, metrics).serve(listener, until_stdin_ends()).await.unwrap();

@@ -1,8 +1,9 @@
 //! The OpenAPI document: made from the calls' own documentation, and what is true of all of them.
 
 use axum::body::Bytes;
+use countersign::core::verification::Status;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::schema::{Schema, SchemaType, Type};
+use utoipa::openapi::schema::{Object, Schema, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
@@ -43,6 +44,7 @@ pub(crate) fn describe(document: &mut OpenApi, simple: Option<OpenApi>) {
     document.tags = Some(
         [
             ("verifications", "Codes are sent and checked. For back ends, with an API key."),
+            ("tokens", "The proof that an approval gives, taken in once."),
             ("simple", "Three calls that a browser or a mobile app can make, without a key."),
             ("receipts", "Gateways report what became of a message."),
             ("operation", "Keys, health, metrics and this document."),
@@ -63,6 +65,7 @@ pub(crate) fn describe(document: &mut OpenApi, simple: Option<OpenApi>) {
     if speaks_simple {
         components.responses.insert("SimpleRefusal".to_owned(), simple_refusal().into());
     }
+    components.schemas.values_mut().for_each(mend);
     document.components = Some(components);
     for item in document.paths.paths.values_mut() {
         let all = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete, &mut item.patch];
@@ -85,10 +88,13 @@ fn tidy(operation: &mut Operation) {
     for parameter in operation.parameters.iter_mut().flatten() {
         if let RefOr::T(parameter) = parameter
             && let Some(RefOr::T(Schema::Object(object))) = &mut parameter.schema
-            && let SchemaType::Array(types) = &object.schema_type
-            && let Some(only) = types.iter().find(|kind| **kind != Type::Null)
         {
-            object.schema_type = SchemaType::Type(only.clone());
+            if let SchemaType::Array(types) = &object.schema_type
+                && let Some(only) = types.iter().find(|kind| **kind != Type::Null)
+            {
+                object.schema_type = SchemaType::Type(only.clone());
+            }
+            narrow(&parameter.name, object);
         }
     }
     let Some(RefOr::T(body)) = &mut operation.request_body else { return };
@@ -99,6 +105,41 @@ fn tidy(operation: &mut Operation) {
         {
             content.schema = Some(body.clone());
         }
+    }
+}
+
+/// A word of a list that has a description of its own is described as all of the list and of an object, which nothing is. Meant is the
+/// list, with that description.
+fn mend(schema: &mut RefOr<Schema>) {
+    let RefOr::T(schema) = schema else { return };
+    match schema {
+        Schema::Object(object) => object.properties.values_mut().for_each(mend),
+        Schema::AllOf(all) => {
+            if let [RefOr::T(Schema::Object(list)), RefOr::T(Schema::Object(told))] = all.items.as_slice()
+                && list.enum_values.is_some()
+                && told.properties.is_empty()
+            {
+                let mut list = list.clone();
+                list.description.clone_from(&told.description);
+                *schema = Schema::Object(list);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What parameters may be, where that can be said as a pattern.
+fn narrow(name: &str, object: &mut Object) {
+    match name {
+        "Idempotency-Key" => {
+            // Printable ASCII; one that begins with a quotation mark is read as a structured field.
+            object.pattern = Some("^[!#-~]([ -~]{0,253}[!-~])?$".to_owned());
+            (object.min_length, object.max_length) = (Some(1), Some(255));
+        }
+        "cursor" => object.pattern = Some("^AQ[A-Za-z0-9_-]{10}$".to_owned()),
+        "purpose" => object.pattern = Some("^[A-Za-z0-9_-]{1,32}$".to_owned()),
+        "status" => object.enum_values = Some(Status::ALL.map(|status| status.as_str().into()).into()),
+        _ => {}
     }
 }
 

@@ -61,7 +61,7 @@ fn ok() -> Response {
 /// Counts and times in the OpenMetrics text format. No label holds a destination.
 #[utoipa::path(
     get, path = "/metrics", tag = "operation", operation_id = "metrics",
-    responses((status = 200, description = "The page", content_type = "text/plain", body = String, example = "countersign_sends_total{application=\"default\",channel=\"sms\",kind=\"begun\"} 1")),
+    responses((status = 200, description = "The page", content_type = "application/openmetrics-text", body = String, example = "countersign_sends_total{application=\"default\",channel=\"sms\",kind=\"begun\"} 1")),
 )]
 async fn metrics_page(State(door): State<Shared>) -> Response {
     let page = door.metrics.render(door.verifier.carrying());

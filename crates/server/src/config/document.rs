@@ -177,7 +177,7 @@ fn of_key(section: &Section, key: &Key) -> Explanation {
     let full = format!("{}.{}", section.path, key.name);
     let numbered = match section.shape {
         Shape::Table => full.clone(),
-        Shape::Rows => format!("{}.0.{}", section.path, key.name),
+        Shape::Rows => format!("{}.0.{}", section.path.replace('.', ".0."), key.name),
     };
     Explanation {
         about: plain(key.about),

@@ -13,6 +13,10 @@ pub(crate) fn layout(store: &Store, existing: &StoreExisting, root: &Table<'_>) 
         table.problem("layout", "memory has one layout: write \"standalone\", or name a file in store.url");
     }
     #[cfg(feature = "postgres")]
+    if matches!(store.url, StoreUrl::Postgres(_)) {
+        no_webhooks(root, "PostgreSQL does not send them yet");
+    }
+    #[cfg(feature = "postgres")]
     if matches!(store.url, StoreUrl::Postgres(_)) && store.layout != Layout::Standalone {
         table.problem(
             "layout",
@@ -34,17 +38,25 @@ pub(crate) fn layout(store: &Store, existing: &StoreExisting, root: &Table<'_>) 
     match store.layout {
         Layout::Standalone => Tables::Standalone,
         Layout::Minimal => {
-            for row in root.rows("applications").unwrap_or_default() {
-                if row.node("webhooks").is_some() {
-                    row.problem(
-                        "webhooks",
-                        "webhooks are sent from the events, and the layout \"minimal\" keeps none; write store.layout = \"standalone\", or remove them",
-                    );
-                }
-            }
+            no_webhooks(root, "the layout \"minimal\" keeps no events");
             Tables::Minimal
         }
-        Layout::Existing => existing_table(existing, &table, &inner).map_or(Tables::Standalone, Tables::Existing),
+        Layout::Existing => {
+            no_webhooks(root, "the layout \"existing\" does not send them yet");
+            existing_table(existing, &table, &inner).map_or(Tables::Standalone, Tables::Existing)
+        }
+    }
+}
+
+/// Reports webhooks where they would never be sent.
+fn no_webhooks(root: &Table<'_>, why: &str) {
+    for row in root.rows("applications").unwrap_or_default() {
+        if row.node("webhooks").is_some() {
+            row.problem(
+                "webhooks",
+                format!("{why}; use an SQLite file with store.layout = \"standalone\", or remove them"),
+            );
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use countersign_providers::{ProviderConfig, Registry};
 use zeroize::Zeroizing;
 
 use crate::settings::{Bounds, HttpSettings, SimpleSettings, TwilioSettings};
+use crate::webhooks::{Endpoint, Terms};
 
 pub mod document;
 mod layout;
@@ -43,6 +44,7 @@ mod tests;
 mod texts;
 mod tree;
 mod value;
+pub mod webhook;
 mod words;
 
 use problem::Report;
@@ -85,6 +87,8 @@ pub struct Settings {
     pub layout: countersign_store::layout::Layout,
     /// `[keys]`.
     pub keys: sections::Keys,
+    /// `[tokens]`.
+    pub tokens: sections::Tokens,
     /// `[policy]`.
     pub policy: sections::Policy,
     /// `[[limits]]`.
@@ -97,6 +101,8 @@ pub struct Settings {
     pub log: sections::Log,
     /// `[cleanup]`.
     pub cleanup: sections::CleanupKeys,
+    /// `[webhooks]`.
+    pub webhooks: sections::WebhookTerms,
     /// `[[applications]]`.
     pub applications: Vec<ApplicationSettings>,
     /// What `uses` may name: the providers that come with Countersign, and those of `delivery.descriptors`.
@@ -135,6 +141,8 @@ pub struct ApplicationSettings {
     pub limits: Option<Vec<LimitRule>>,
     /// Its own texts, which come before the common ones.
     pub templates: Vec<TemplateText>,
+    /// Where its events are posted to.
+    pub webhooks: Vec<Endpoint>,
 }
 
 /// One `[[providers]]` row.
@@ -330,6 +338,18 @@ impl Settings {
     #[must_use]
     pub fn cleanup(&self) -> Cleanup {
         Cleanup { older_than: self.cleanup.older_than, every: self.cleanup.every, ..Cleanup::default() }
+    }
+
+    /// Where events are posted to, of all applications.
+    #[must_use]
+    pub fn webhook_endpoints(&self) -> Vec<Endpoint> {
+        self.applications.iter().flat_map(|row| row.webhooks.clone()).collect()
+    }
+
+    /// How webhooks are sent.
+    #[must_use]
+    pub const fn webhook_terms(&self) -> Terms {
+        Terms { timeout: self.webhooks.timeout, allow_private: self.webhooks.allow_private_addresses }
     }
 
     fn templates(&self, own: &[TemplateText]) -> Templates {

@@ -4,6 +4,7 @@ use countersign_providers::{Console, Inbox};
 
 use super::Settings;
 use super::section::Table;
+use super::sections::WebhookKeys;
 
 /// Reports everything that must not be so in production.
 pub(crate) fn check(settings: &Settings, root: &Table<'_>) {
@@ -33,6 +34,23 @@ pub(crate) fn check(settings: &Settings, root: &Table<'_>) {
             "code",
             "production = true refuses fixed codes, which let anybody in who knows them; remove [[test_destinations]]",
         );
+    }
+    for row in root.rows("applications").unwrap_or_default() {
+        for webhook in row.rows("webhooks").unwrap_or_default() {
+            let example = WebhookKeys::SECTION.key("secret").and_then(|key| key.example).unwrap_or_default();
+            if webhook.text("secret").is_some_and(|secret| example.contains(secret.trim())) {
+                webhook.problem(
+                    "secret",
+                    "production = true refuses the example, which everybody knows; make one of your own",
+                );
+            }
+            if webhook.text("url").is_some_and(|url| url.trim().starts_with("http://") && !is_loopback(url.trim())) {
+                webhook.problem(
+                    "url",
+                    "production = true needs https: whoever listens on the way would read the events; write \"https://…\"",
+                );
+            }
+        }
     }
     let listen = settings.server.listen.0;
     if !listen.ip().is_loopback() && settings.server.trusted_proxies.is_empty() {

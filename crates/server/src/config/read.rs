@@ -20,20 +20,21 @@ use super::problem::{Place, Report};
 use super::section::Table;
 use super::sections::{
     ApplicationKeys, CleanupKeys, Delivery, Guard, Keys, Limit, Log, Policy, Provider, RouteKeys, SECTIONS, Server,
-    Simple, Store, StoreExisting, TestDestinationKeys, Texts, Twilio,
+    Simple, Store, StoreExisting, TestDestinationKeys, Texts, Tokens, Twilio, WebhookTerms,
 };
 use super::suggest;
 use super::texts::templates;
 use super::tree::{Data, Node};
 #[cfg(feature = "postgres")]
 use super::words::StoreUrl;
-use super::{ApplicationSettings, ProviderSettings, RouteSettings, Settings, layout, production, senders};
+use super::{ApplicationSettings, ProviderSettings, RouteSettings, Settings, layout, production, senders, webhook};
 
 /// What stands at the top of a file.
-const TOP: [&str; 15] = [
+const TOP: [&str; 17] = [
     "server",
     "store",
     "keys",
+    "tokens",
     "policy",
     "limits",
     "guard",
@@ -41,6 +42,7 @@ const TOP: [&str; 15] = [
     "log",
     "cleanup",
     "applications",
+    "webhooks",
     "providers",
     "routes",
     "texts",
@@ -72,6 +74,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         Some(rows) => (false, self::providers(&rows, &delivery, &descriptors, public_url)),
         None => (true, vec![ProviderSettings::inbox(&delivery)]),
     };
+    let webhooks = one(&root, "webhooks", WebhookTerms::SECTION.names(), WebhookTerms::read);
     let settings = Settings {
         public_url_is_set,
         server,
@@ -80,10 +83,12 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         layout: layout::layout(&store, &existing, &root),
         store,
         keys: one(&root, "keys", Keys::SECTION.names(), Keys::read),
+        tokens: one(&root, "tokens", Tokens::SECTION.names(), Tokens::read),
         guard: one(&root, "guard", Guard::SECTION.names(), Guard::read),
         log: one(&root, "log", Log::SECTION.names(), Log::read),
         cleanup: one(&root, "cleanup", CleanupKeys::SECTION.names(), CleanupKeys::read),
-        applications: applications(&root, &policy, texts.allow_links, report),
+        applications: applications(&root, &policy, texts.allow_links, &webhooks, report),
+        webhooks,
         routes: routes(&root, &providers),
         templates: templates(&root, texts.allow_links),
         texts,
@@ -109,7 +114,7 @@ fn one<T: Default>(parent: &Table<'_>, name: &str, known: Vec<&str>, read: fn(&T
 }
 
 /// The section that does have a key of this name, for who wrote it into another one.
-fn elsewhere(key: &str) -> Option<String> {
+pub(super) fn elsewhere(key: &str) -> Option<String> {
     let section =
         SECTIONS.iter().find(|section| section.path.rsplit('.').next() == Some(key) || section.key(key).is_some())?;
     Some(match section.shape {
@@ -152,22 +157,25 @@ fn limits(parent: &Table<'_>, report: &Report) -> Option<Vec<LimitRule>> {
 }
 
 /// Reports a key that has no default and is not set. One that is set and wrong was reported when it was read.
-fn missing_key(row: &Table<'_>, name: &'static str, missing: bool, section: &super::section::Section) {
+pub(super) fn missing_key(row: &Table<'_>, name: &'static str, missing: bool, section: &super::section::Section) {
     if missing && row.node(name).is_none() {
         let example = section.key(name).and_then(|key| key.example).unwrap_or("…");
         row.problem(name, format!("is missing; write for example {name} = {example}"));
     }
 }
 
-fn applications(root: &Table<'_>, policy: &Policy, allow_links: bool, report: &Report) -> Vec<ApplicationSettings> {
+fn applications(
+    root: &Table<'_>,
+    policy: &Policy,
+    allow_links: bool,
+    terms: &WebhookTerms,
+    report: &Report,
+) -> Vec<ApplicationSettings> {
     let known = [&ApplicationKeys::SECTION.names()[..], &Policy::SECTION.names(), &["limits", "templates", "webhooks"]]
         .concat();
     let mut applications: Vec<ApplicationSettings> = Vec::new();
     for row in root.rows("applications").unwrap_or_default() {
         row.finish(&known, &elsewhere);
-        if row.node("webhooks").is_some() {
-            row.problem("webhooks", "webhooks to applications come with a later release; leave them out, and poll GET /v1/verifications/{id}");
-        }
         let keys = ApplicationKeys::read(&row, &ApplicationKeys::default());
         if applications.iter().any(|other| other.keys.name == keys.name) {
             row.problem("name", format!("two applications are called `{}`; give each its own name", keys.name));
@@ -176,7 +184,8 @@ fn applications(root: &Table<'_>, policy: &Policy, allow_links: bool, report: &R
         let policy = Policy::read(&row, policy);
         workflow(&row, &policy);
         let templates = templates(&row, allow_links);
-        applications.push(ApplicationSettings { policy, limits, templates, keys });
+        let webhooks = webhook::endpoints(&row, &keys.name, terms);
+        applications.push(ApplicationSettings { policy, limits, templates, webhooks, keys });
     }
     applications
 }
@@ -319,7 +328,7 @@ fn fill(row: &Table<'_>, config: &mut ProviderConfig) {
 }
 
 /// The first line of a file, which is how secrets are mounted.
-fn secret_file(path: &str) -> Result<FieldValue, String> {
+pub(super) fn secret_file(path: &str) -> Result<FieldValue, String> {
     let text = fs::read_to_string(path).map(Zeroizing::new).map_err(|error| format!("cannot be read: {error}"))?;
     let secret = text.trim_end_matches(['\r', '\n']);
     match secret {

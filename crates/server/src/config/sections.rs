@@ -15,9 +15,11 @@ use ipnet::IpNet;
 
 use super::section::{Section, section};
 use super::value::{AndroidAppHash, Host, Locale, Origin, Prefix, PublicUrl};
+use super::webhook::{SecretFiles, WebhookEvents, WebhookSecrets, WebhookUrl};
 use super::words::{
     ColumnNames, GuardMode, Layout, Listen, LogFormat, LogLevel, Preset, Schema, StoreUrl, TestCode, Wanted,
 };
+use crate::token::Algorithm;
 
 section! {
     /// The HTTP service.
@@ -102,6 +104,16 @@ section! {
     Keys, Table "keys" {
         /// The key ring: made on the first run, readable by its owner alone. Keep a copy of it, apart from the database.
         file: String = "countersign.keys";
+    }
+}
+
+section! {
+    /// The proof that an approval gives: a JWT, checked by back ends against /.well-known/jwks.json. See docs/tokens.md.
+    Tokens, Table "tokens" {
+        /// "EdDSA" (Ed25519), or "ES256" for those whose libraries know only P-256.
+        algorithm: Algorithm = "EdDSA";
+        /// How long a token is good.
+        lifetime: Duration = "5m", from "30s" to "5m";
     }
 }
 
@@ -217,6 +229,32 @@ section! {
 }
 
 section! {
+    /// An endpoint that an application's events are posted to, signed by the Standard Webhooks specification; it belongs to the row of
+    /// [[applications]] above it. See docs/webhooks.md.
+    WebhookKeys, Rows "applications.webhooks" {
+        /// Where to.
+        url: Wanted<WebhookUrl>, like "https://app.example.com/countersign";
+        /// What signs, as it was agreed with the endpoint: whsec_ and 24 to 64 random bytes in base64. A list of two while it is changed: both sign.
+        secret: WebhookSecrets, like "whsec_RXhhbXBsZSwgZG8gbm90IHVzZSEh";
+        /// A file that holds the secret instead; a list of two while it is changed.
+        secret_file: SecretFiles, like "/run/secrets/webhook";
+        /// Which events; ["*"] is every one.
+        events: WebhookEvents = ["*"], like ["verification.approved", "verification.failed"];
+    }
+}
+
+section! {
+    /// How webhooks to applications are sent.
+    WebhookTerms, Table "webhooks" {
+        /// How long an endpoint may take to answer.
+        timeout: Duration = "10s", from "1s" to "60s";
+        /// Whether endpoints may be at addresses that are not of the public internet: this machine, private networks. For development, and
+        /// where whoever writes this file may reach everything that this machine can.
+        allow_private_addresses: bool = false;
+    }
+}
+
+section! {
     /// Who carries messages; with what credentials depends on `uses`: see `countersign provider show NAME`. Every secret can be in
     /// a file instead: password_file = "/run/secrets/password". Where countries show different senders, senders = { TZ = "MyApp", US = "+15005550006" }
     /// says which. Without any row messages are caught by the inbox and leave nowhere.
@@ -289,6 +327,7 @@ pub const SECTIONS: &[&Section] = &[
     &Store::SECTION,
     &StoreExisting::SECTION,
     &Keys::SECTION,
+    &Tokens::SECTION,
     &Policy::SECTION,
     &Limit::SECTION,
     &Guard::SECTION,
@@ -296,6 +335,8 @@ pub const SECTIONS: &[&Section] = &[
     &Log::SECTION,
     &CleanupKeys::SECTION,
     &ApplicationKeys::SECTION,
+    &WebhookKeys::SECTION,
+    &WebhookTerms::SECTION,
     &Provider::SECTION,
     &RouteKeys::SECTION,
     &Texts::SECTION,

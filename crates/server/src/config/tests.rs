@@ -50,7 +50,10 @@ fn the_examples_of_the_default_file_hold_once_they_are_uncommented() {
         Some(setting) if !setting.starts_with(' ') => setting.to_owned() + "\n",
         _ => line.to_owned() + "\n",
     };
-    let file: String = default_file().lines().filter(|line| !line.contains("secret_file")).map(uncomment).collect();
+    // A secret stands in one place; weights and prices are for several providers, and the example has one; and with the layout of an
+    // application's table there are no webhooks.
+    let alone = |line: &&str| !["secret_file", "#weights", "#prices"].iter().any(|other| line.contains(other));
+    let file: String = default_file().lines().filter(alone).map(uncomment).collect();
     // Its own section has a meaning with this layout alone.
     let file = file.replace("layout = \"standalone\"", "layout = \"existing\"");
     let settings = Settings::from_text(&file).unwrap();
@@ -89,6 +92,31 @@ fn every_key_is_documented_and_every_default_and_example_can_be_read() {
             assert_eq!(explain(&explain(&name).unwrap().variable.unwrap()).unwrap().key, name);
         }
     }
+}
+
+fn webhook(lines: &str) -> String {
+    format!(
+        "[[applications]]\nname = \"a\"\n[[applications.webhooks]]\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n{lines}"
+    )
+}
+
+#[test]
+fn a_webhook_has_one_secret_or_two() {
+    let first = Settings::from_text(&webhook("url = \"https://a.example/x\"")).unwrap().webhook_endpoints();
+    assert_eq!((first.len(), first[0].keys.len(), first[0].events.is_none()), (1, 1, true));
+    let more = "[[applications]]\nname = \"a\"\n[[applications.webhooks]]\nurl = \"https://a.example/x\"\nevents = [\"verification.approved\"]\n\
+                secret = [\"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX\", \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]";
+    let settings = Settings::from_text(more).unwrap();
+    let second = settings.webhook_endpoints();
+    assert_eq!((&second[0].id, second[0].keys.len()), (&first[0].id, 2));
+    assert_ne!(second[0].settings, first[0].settings);
+    assert!(!format!("{settings:?}").contains("MfKQ9r8"));
+    let local = Settings::from_text(&format!(
+        "{}\n[webhooks]\nallow_private_addresses = true",
+        webhook("url = \"http://127.0.0.1:1/\"")
+    ))
+    .unwrap();
+    assert!(local.webhook_terms().allow_private);
 }
 
 /// What is written, and what is said about it.
@@ -186,7 +214,28 @@ fn what_is_wrong_is_named_with_its_line_and_what_to_write() {
         ),
         (
             "[[applications]]\nname = \"a\"\n[[applications.webhooks]]\nurl = \"http://a\"",
-            "webhooks to applications come with a later release",
+            "applications.webhooks.secret: is missing",
+        ),
+        (&webhook("url = \"ftp://a\""), "applications.webhooks.url: must be an http:// or https:// URL"),
+        (&webhook("url = \"https://u:p@a/\""), "takes no user, password or #"),
+        (&webhook("url = \"http://127.1/\""), "127.0.0.1 is no address of the public internet"),
+        (&webhook("url = \"http://[::1]/\""), "set webhooks.allow_private_addresses = true"),
+        (&webhook("url = \"https://a/\"\nevents = []"), "write [\"*\"] for all"),
+        (
+            &webhook("url = \"https://a/\"\nevents = [\"verification.aproved\"]"),
+            "did you mean `verification.approved`?",
+        ),
+        (&webhook("url = \"https://a/\"\nevents = [\"guard.blocked\"]"), "this version has no guard yet"),
+        (&webhook("url = \"https://a/\"\nsecret_file = \"/nowhere\""), "`secret` is set too; keep one of the two"),
+        (
+            &webhook(
+                "url = \"https://a/\"\n[[applications.webhooks]]\nurl = \"https://a\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"",
+            ),
+            "another row of this application has the same address",
+        ),
+        (
+            "[[applications]]\nname = \"a\"\n[[applications.webhooks]]\nurl = \"https://a/\"\nsecret = \"x\"",
+            "applications.webhooks.secret: must be `whsec_`",
         ),
         (
             "[[applications]]\nname = \"a\"\n[[applications.limits]]\nper = \"client\"",

@@ -8,8 +8,9 @@ use countersign_store::layout::{DestinationFormat, Name, TableName};
 use super::suggest;
 use super::tree::{Data, Node};
 use super::value::{Field, Value, blank, choice, instead, text};
+use crate::token::Algorithm;
 
-blank!(Listen, StoreUrl, Schema, Layout, ColumnNames, GuardMode, LogLevel, LogFormat, TestCode);
+blank!(Algorithm, Listen, StoreUrl, Schema, Layout, ColumnNames, GuardMode, LogLevel, LogFormat, TestCode);
 
 /// The address that the service listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,6 +266,8 @@ choice!(
     LogLevel, "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"", "off" => Self::Off,
     "error" => Self::Error, "warn" => Self::Warn, "info" => Self::Info, "debug" => Self::Debug, "trace" => Self::Trace,
 );
+
+choice!(Algorithm, "\"EdDSA\" or \"ES256\"", "EdDSA" => Self::EdDsa, "ES256" => Self::Es256);
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

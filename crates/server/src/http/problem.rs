@@ -76,6 +76,8 @@ kinds! {
     IdempotencyInFlight = 409, "idempotency_in_flight", "The first request with this key is still in flight";
     /// The verification has ended; nothing more can be done with it.
     NotPending = 409, "not_pending", "The verification has ended";
+    /// The token was redeemed before.
+    AlreadyUsed = 409, "already_used", "The token was redeemed before";
     /// The body is larger than this server reads.
     BodyTooLarge = 413, "body_too_large", "The body is too large";
     /// The body is not `application/json`.
@@ -84,6 +86,8 @@ kinds! {
     InvalidDestination = 422, "invalid_destination", "The destination cannot be reached";
     /// There is no such channel, or no provider for it and this country.
     UnsupportedChannel = 422, "unsupported_channel", "No provider for this channel";
+    /// The token is not to be believed, is another application's, or has expired; `detail` says which.
+    InvalidToken = 422, "invalid_token", "The token is not to be believed";
     /// The `Idempotency-Key` was used for another request in the last 24 hours.
     IdempotencyKeyReused = 422, "idempotency_key_reused", "The idempotency key was used for another request";
     /// The verification was sent as often as it may be.

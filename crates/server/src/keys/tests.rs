@@ -2,6 +2,7 @@
 
 use super::*;
 
+const ED: Algorithm = Algorithm::EdDsa;
 const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);
 
 fn place(name: &str) -> PathBuf {
@@ -55,11 +56,59 @@ fn rotation_adds_active_keys_and_keeps_the_older_ones() {
     assert_eq!(read.labels(), new.labels());
     assert_eq!(read.labels().iter().filter(|label| label.active).count(), 2);
     assert_eq!(read.labels().len(), 4);
-    assert_ne!(read.codes().active(), old.codes().active());
-    assert_eq!(read.tokens().1.len(), 1);
+    let rotated = NOW + Duration::from_secs(60);
+    let (first, second) = (old.codes(NOW).active().clone(), read.labels()[0].id.clone());
+    // A new key is used when everybody has it: until then it is known, and no more.
+    assert_eq!(*read.codes(rotated).active(), first);
+    assert_eq!(read.codes(rotated).fingerprint(&[b"x"]), old.codes(NOW).fingerprint(&[b"x"]));
+    assert_eq!(&**read.codes(rotated + CODES_AFTER).active(), second);
+    assert_eq!(read.codes(rotated + CODES_AFTER).fingerprint(&[b"x"]), old.codes(NOW).fingerprint(&[b"x"]));
+    assert_eq!(read.tokens(rotated, ED).unwrap().0.kid, old.tokens(NOW, ED).unwrap().0.kid);
+    assert_ne!(read.tokens(rotated + TOKENS_AFTER, ED).unwrap().0.kid, old.tokens(NOW, ED).unwrap().0.kid);
+    assert_eq!(read.tokens(rotated, ED).unwrap().1.len(), 1);
     #[cfg(unix)]
     assert_eq!(mode(&path), Some(0o600));
-    assert_eq!(*read.tokens().1[0].seed, *old.tokens().0.seed);
+    let jwks = |ring: &Ring, at, algorithm| {
+        let (used, others) = ring.tokens(at, algorithm).unwrap();
+        let jwks = TokenSigner::new(&used, &others, "").unwrap().jwks();
+        serde_json::from_slice::<serde_json::Value>(&jwks).unwrap()
+    };
+    for algorithm in [ED, Algorithm::Es256] {
+        assert_eq!(jwks(&read, rotated, algorithm)["keys"][0], jwks(&old, NOW, algorithm)["keys"][0]);
+        let late = jwks(&read, rotated + TOKENS_AFTER, algorithm);
+        assert_eq!(late["keys"][1], jwks(&old, NOW, algorithm)["keys"][0], "the older one stays published");
+    }
+}
+
+#[test]
+fn a_follower_takes_up_what_can_be_used_and_keeps_the_ring_if_not() {
+    let path = place("follow");
+    let old = Ring::open_or_make(&path, false, NOW).unwrap().ring;
+    let mut follower = Follower::new(path.clone(), false, Ring::open(&path).unwrap().unwrap(), NOW);
+    assert!(follower.look(NOW).unwrap().is_none());
+    let rotated = NOW + Duration::from_secs(60);
+    Ring::rotate(&path, rotated).unwrap();
+    let ring = follower.look(rotated).unwrap().unwrap();
+    assert_eq!((ring.labels().len(), ring.codes(rotated).active()), (4, old.codes(NOW).active()));
+    assert!(follower.look(rotated).unwrap().is_none());
+    let later = rotated + CODES_AFTER;
+    assert_ne!(follower.look(later).unwrap().unwrap().codes(later).active(), old.codes(NOW).active());
+    assert!(follower.look(later).unwrap().is_none());
+    let last = rotated + TOKENS_AFTER;
+    assert_ne!(
+        follower.look(last).unwrap().unwrap().tokens(last, ED).unwrap().0.kid,
+        old.tokens(NOW, ED).unwrap().0.kid
+    );
+    // What cannot be used is said once.
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, "nonsense").unwrap();
+    assert!(follower.look(last).is_err());
+    assert!(follower.look(last).unwrap().is_none());
+    fs::remove_file(&path).unwrap();
+    assert!(follower.look(last).is_err());
+    assert!(follower.look(last).unwrap().is_none());
+    fs::write(&path, good).unwrap();
+    assert!(follower.look(last).unwrap().is_none(), "the same ring again");
 }
 
 #[cfg(unix)]
@@ -88,6 +137,8 @@ fn weak_and_broken_rings_are_refused_without_showing_a_key() {
     let row = |section: &str, id: &str, key: &str| {
         format!("[[{section}]]\nid = \"{id}\"\nkey = \"{key}\"\ncreated_at = \"2026-11-22T10:00:00Z\"\nactive = true\n")
     };
+    let es256 =
+        |es256: &str| row("codes", "k1", &good) + &row("tokens", "t1", &other) + &format!("es256 = \"{es256}\"\n");
     let ring = |code: &str, token: &str| row("codes", "k1", code) + &row("tokens", "t1", token);
     assert_eq!(problem(&ring(&good, &other)), "");
     let typed = STANDARD.encode(b"correct horse battery staple 123");
@@ -97,6 +148,8 @@ fn weak_and_broken_rings_are_refused_without_showing_a_key() {
         (ring(&STANDARD.encode(steps), &other), "`k1` is not random"),
         (ring(&typed, &other), "`k1` is not random"),
         (ring(&STANDARD.encode([1, 2, 3]), &other), "`k1` has 3 bytes; it must have 32"),
+        (es256("%%%"), "`t1` has an es256 that is not base64"),
+        (es256("AAAA"), "`t1` has an es256 that is no key"),
         (ring("%%%", &other), "`k1` is not base64"),
         (ring(&good, &good), "stands there twice"),
         (row("codes", "k1", &good) + &row("tokens", "k1", &other), "two keys are called `k1`"),

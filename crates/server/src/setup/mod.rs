@@ -17,8 +17,10 @@ use countersign_store::sqlite::{Options, SqliteStore};
 use tokio::task::JoinHandle;
 
 use crate::config::{ProviderSettings, Settings, StoreUrl};
-use crate::keys::{KeyFileError, Opened, Ring};
-use crate::token::{TokenSigner, UnusableKey};
+use crate::keys::{Follower, KeyFileError, Opened, Ring};
+use crate::metrics::Metrics;
+use crate::token::{Algorithm, TokenSigner, UnusableKey};
+use crate::webhooks::Webhooks;
 
 pub mod trial;
 
@@ -29,6 +31,9 @@ pub use countersign_store::layout::Layout;
 
 /// How soon an application that another process creates is served here.
 const NEW_APPLICATIONS_EVERY: Duration = Duration::from_secs(1);
+
+/// How soon a key ring that was rotated is taken up here.
+const KEYS_EVERY: Duration = Duration::from_secs(1);
 
 /// Running parts.
 pub struct Parts {
@@ -87,7 +92,7 @@ pub async fn open(settings: Arc<Settings>, observer: Option<Arc<dyn Observer>>) 
     let migrate = settings.store.migrate && !matches!(settings.layout, Layout::Existing(_));
     let store = open_store(&settings, migrate)?;
     let surroundings = Surroundings::default();
-    let mut builder = Verifier::builder().store(Arc::clone(&store)).keys(ring.codes());
+    let mut builder = Verifier::builder().store(Arc::clone(&store)).keys(ring.codes(SystemClock.now()));
     for provider in &settings.providers {
         builder = builder.sender(bounded(build_with(&provider.config, &surroundings)?, provider.bounds));
     }
@@ -206,8 +211,49 @@ impl Parts {
     /// # Errors
     /// If a key of the ring is none.
     pub fn tokens(&self, issuer: &str) -> Result<TokenSigner, UnusableKey> {
-        let (active, older) = self.ring.tokens();
-        TokenSigner::new(&active, &older, issuer)
+        let keys = &self.settings.tokens;
+        let (active, others) = self.ring.tokens(self.verifier.now(), keys.algorithm)?;
+        let lifetime = i64::try_from(keys.lifetime.as_secs()).unwrap_or(i64::MAX);
+        Ok(TokenSigner::new(&active, &others, issuer)?.lifetime(lifetime))
+    }
+
+    /// Takes up the key ring when its file is rotated, and new keys when their time comes, until the task is aborted.
+    #[must_use]
+    pub fn follow_keys(&self, tokens: Arc<TokenSigner>) -> JoinHandle<()> {
+        let (path, production) = (key_file(&self.settings), self.settings.server.production);
+        let algorithm = self.settings.tokens.algorithm;
+        let mut follower = Follower::new(path, production, self.ring.clone(), self.verifier.now());
+        let verifier = self.verifier.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(KEYS_EVERY).await;
+                let now = verifier.now();
+                let looked = tokio::task::spawn_blocking(move || {
+                    let news = follower.look(now).map(|ring| ring.cloned());
+                    (follower, news)
+                });
+                // Only a panic ends it, and then the keys stay as they are.
+                let Ok((back, news)) = looked.await else { return };
+                follower = back;
+                match news {
+                    Ok(None) => {}
+                    Ok(Some(ring)) => take_keys(&ring, &verifier, &tokens, algorithm),
+                    Err(error) => {
+                        tracing::error!(%error, "the key ring changed to what cannot be used; the one in use is kept")
+                    }
+                }
+            }
+        })
+    }
+
+    /// Carries events to the endpoints of the configuration.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub fn webhooks(&self, metrics: Option<Arc<Metrics>>) -> Result<Webhooks, SetUpError> {
+        let (endpoints, terms) = (self.settings.webhook_endpoints(), self.settings.webhook_terms());
+        Webhooks::new(self.verifier.clone(), endpoints, terms, metrics)
+            .map_err(|problem| SetUpError::Verifier(Broken::SetUp(format!("webhooks: {problem}"))))
     }
 
     /// Makes the store know every application of the configuration.
@@ -258,6 +304,22 @@ impl Parts {
                 }
             }
         })
+    }
+}
+
+fn take_keys(ring: &Ring, verifier: &Verifier, tokens: &TokenSigner, algorithm: Algorithm) {
+    let now = verifier.now();
+    let signed = ring.tokens(now, algorithm).and_then(|(active, others)| {
+        tokens.set_keys(&active, &others)?;
+        Ok(active.kid)
+    });
+    match signed {
+        Ok(token) => {
+            let codes = ring.codes(now);
+            tracing::info!(code_key = %codes.active(), token_key = token, "the key ring changed and was taken up");
+            verifier.set_keys(codes);
+        }
+        Err(error) => tracing::error!(%error, "the key ring changed to what cannot be used; the one in use is kept"),
     }
 }
 

@@ -13,6 +13,7 @@ use countersign::store::{
     RecordFilter, RecordName, RecordPage, StoreError, StoreResult,
 };
 use countersign::transfer::{Dumped, Loaded, Row, RowKind};
+use countersign::webhook::{Requeue, WebhookEndpoint, WebhookMessage, WebhookOutcome};
 use countersign::{MemoryStore, Store};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,7 +106,7 @@ async fn the_document_describes_what_is_served() {
             assert!(!operation["parameters"].to_string().contains("null\""), "{method} {path}");
         }
     }
-    assert_eq!(described, 16);
+    assert_eq!(described, 17);
     for reference in references(&document) {
         assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference} leads nowhere");
     }
@@ -214,6 +215,12 @@ impl Store for Fragile {
     fn key_by_digest(&self, digest: [u8; 32]) -> BoxFuture<'_, StoreResult<Option<KeyRecord>>> {
         self.strike(self.inner.key_by_digest(digest))
     }
+    fn webhook_position(&self, wanted: bool) -> BoxFuture<'_, StoreResult<Option<u64>>> {
+        self.inner.webhook_position(wanted)
+    }
+    fn webhook_endpoints(&self) -> BoxFuture<'_, StoreResult<Vec<WebhookEndpoint>>> {
+        self.inner.webhook_endpoints()
+    }
     fn ping(&self) -> BoxFuture<'_, StoreResult<()>> {
         self.strike(self.inner.ping())
     }
@@ -229,6 +236,10 @@ impl Store for Fragile {
         record(name: &'a RecordName) -> Option<Record>;
         records(filter: &'a RecordFilter) -> RecordPage;
         delete_record(name: &'a RecordName) -> bool;
+        take_up_events(from: u64, through: u64, messages: &'a [WebhookMessage]) -> Option<u64>;
+        claim_webhooks(endpoint: &'a str, now: Timestamp, lease: Duration, most: usize) -> Vec<WebhookMessage>;
+        settle_webhook(message: &'a WebhookMessage, outcome: &'a WebhookOutcome, now: Timestamp) -> bool;
+        requeue_webhooks(endpoints: &'a [String], which: &'a Requeue, now: Timestamp) -> u64;
         begin_answer(key: &'a AnswerKey, fresh: NewAnswer) -> KeptAnswer;
         keep_answer(key: &'a AnswerKey, answer: Vec<u8>) -> ();
         release_answer(key: &'a AnswerKey) -> ();

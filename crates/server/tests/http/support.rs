@@ -115,7 +115,7 @@ impl Setup {
 }
 
 pub fn signer() -> TokenSigner {
-    TokenSigner::new(&TokenKey { kid: "k1".into(), seed: [7; 32].into() }, &[], PUBLIC_URL).unwrap()
+    TokenSigner::new(&TokenKey::from_seed("k1", [7; 32]), &[], PUBLIC_URL).unwrap()
 }
 
 pub async fn new_key(verifier: &Verifier, application: &str) -> String {

@@ -141,6 +141,42 @@ CREATE TABLE record (
 CREATE UNIQUE INDEX record_name ON record (application, kind, id);
 CREATE INDEX record_parent ON record (application, parent) WHERE parent IS NOT NULL;
 
+-- Up to where events were taken up for webhooks; no row as long as nobody sends any.
+CREATE TABLE webhook_position (
+    one   INTEGER PRIMARY KEY CHECK (one = 1),
+    place INTEGER NOT NULL                  -- event.place
+) STRICT;
+
+-- Events on their way to endpoints. Ids sort as their events happened.
+CREATE TABLE webhook_message (
+    endpoint     TEXT NOT NULL,
+    id           TEXT NOT NULL,
+    application  TEXT NOT NULL,
+    verification BLOB NOT NULL,
+    body         TEXT NOT NULL,             -- JSON, the same at every attempt; never a code
+    at           INTEGER NOT NULL,
+    hold_until   INTEGER NOT NULL,          -- until then it holds back later ones of its verification
+    expires_at   INTEGER NOT NULL,
+    due_at       INTEGER NOT NULL,
+    attempts     INTEGER NOT NULL,
+    waits        INTEGER NOT NULL,          -- 0 when it was delivered or given up
+    PRIMARY KEY (endpoint, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX webhook_message_due ON webhook_message (endpoint, due_at) WHERE waits = 1;
+CREATE INDEX webhook_message_order ON webhook_message (verification) WHERE waits = 1;
+CREATE INDEX webhook_message_done ON webhook_message (at) WHERE waits = 0;
+CREATE INDEX webhook_message_expires ON webhook_message (expires_at);
+
+-- How endpoints fare.
+CREATE TABLE webhook_endpoint (
+    endpoint      TEXT PRIMARY KEY,
+    failing_since INTEGER,
+    last_error    TEXT,
+    disabled_at   INTEGER,
+    settings      TEXT                      -- tells the settings that it was disabled under from others
+) STRICT, WITHOUT ROWID;
+
 -- Written when there is nothing to write but that must not show in the time an answer takes.
 CREATE TABLE decoy (
     one   INTEGER PRIMARY KEY CHECK (one = 1),

@@ -30,6 +30,7 @@ use countersign::store::{
     RecordFilter, RecordName, RecordPage, Store, StoreError, StoreResult, WithDeliveries,
 };
 use countersign::transfer::{Dumped, Loaded, Row, RowKind};
+use countersign::webhook::{Requeue, WebhookEndpoint, WebhookMessage, WebhookOutcome};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_postgres::Client;
@@ -244,6 +245,10 @@ fn live(
         watch.abort();
         inner.pool.close();
     });
+}
+
+fn no_webhooks() -> StoreError {
+    StoreError::Inconsistent("webhooks are not sent from PostgreSQL yet".to_owned())
 }
 
 fn not_moved() -> StoreError {
@@ -488,6 +493,51 @@ impl Store for PostgresStore {
 
     fn load(&self, _: Vec<Row>) -> BoxFuture<'_, StoreResult<Vec<Loaded>>> {
         Box::pin(async { Err(not_moved()) })
+    }
+
+    fn webhook_position(&self, wanted: bool) -> BoxFuture<'_, StoreResult<Option<u64>>> {
+        Box::pin(async move { if wanted { Err(no_webhooks()) } else { Ok(None) } })
+    }
+
+    fn take_up_events<'a>(
+        &'a self,
+        _: u64,
+        _: u64,
+        _: &'a [WebhookMessage],
+    ) -> BoxFuture<'a, StoreResult<Option<u64>>> {
+        Box::pin(async { Err(no_webhooks()) })
+    }
+
+    fn claim_webhooks<'a>(
+        &'a self,
+        _: &'a str,
+        _: Timestamp,
+        _: Duration,
+        _: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<WebhookMessage>>> {
+        Box::pin(async { Err(no_webhooks()) })
+    }
+
+    fn settle_webhook<'a>(
+        &'a self,
+        _: &'a WebhookMessage,
+        _: &'a WebhookOutcome,
+        _: Timestamp,
+    ) -> BoxFuture<'a, StoreResult<bool>> {
+        Box::pin(async { Err(no_webhooks()) })
+    }
+
+    fn requeue_webhooks<'a>(
+        &'a self,
+        _: &'a [String],
+        _: &'a Requeue,
+        _: Timestamp,
+    ) -> BoxFuture<'a, StoreResult<u64>> {
+        Box::pin(async { Err(no_webhooks()) })
+    }
+
+    fn webhook_endpoints(&self) -> BoxFuture<'_, StoreResult<Vec<WebhookEndpoint>>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn ping(&self) -> BoxFuture<'_, StoreResult<()>> {

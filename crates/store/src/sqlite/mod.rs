@@ -12,6 +12,7 @@ mod read;
 mod rows;
 mod session;
 mod transfer;
+mod webhook;
 mod write;
 mod writer;
 
@@ -28,6 +29,7 @@ use countersign::store::{
     RecordFilter, RecordName, RecordPage, Store, StoreError, StoreResult, WithDeliveries,
 };
 use countersign::transfer::{Dumped, Loaded, Row, RowKind};
+use countersign::webhook::{Requeue, WebhookEndpoint, WebhookMessage, WebhookOutcome};
 use rusqlite::OpenFlags;
 use rusqlite::config::DbConfig;
 
@@ -371,6 +373,61 @@ impl Store for SqliteStore {
                 if one.has_events() { read::events(connection, after, most) } else { Ok(Vec::new()) }
             },
         ))
+    }
+
+    fn webhook_position(&self, wanted: bool) -> BoxFuture<'_, StoreResult<Option<u64>>> {
+        Box::pin(self.write(move |session| webhook::position(session.connection(), wanted)))
+    }
+
+    fn take_up_events<'a>(
+        &'a self,
+        from: u64,
+        through: u64,
+        messages: &'a [WebhookMessage],
+    ) -> BoxFuture<'a, StoreResult<Option<u64>>> {
+        let messages = messages.to_vec();
+        Box::pin(self.write(move |session| webhook::take_up(session.connection(), from, through, &messages)))
+    }
+
+    fn claim_webhooks<'a>(
+        &'a self,
+        endpoint: &'a str,
+        now: Timestamp,
+        lease: Duration,
+        most: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<WebhookMessage>>> {
+        let endpoint = endpoint.to_owned();
+        Box::pin(async move {
+            let asked = endpoint.clone();
+            if !self.read(move |connection| webhook::is_due(connection, &asked, now)).await? {
+                return Ok(Vec::new());
+            }
+            self.write(move |session| webhook::claim(session.connection(), &endpoint, now, lease, most)).await
+        })
+    }
+
+    fn settle_webhook<'a>(
+        &'a self,
+        message: &'a WebhookMessage,
+        outcome: &'a WebhookOutcome,
+        now: Timestamp,
+    ) -> BoxFuture<'a, StoreResult<bool>> {
+        let (message, outcome) = (message.clone(), outcome.clone());
+        Box::pin(self.write(move |session| webhook::settle(session.connection(), &message, &outcome, now)))
+    }
+
+    fn requeue_webhooks<'a>(
+        &'a self,
+        endpoints: &'a [String],
+        which: &'a Requeue,
+        now: Timestamp,
+    ) -> BoxFuture<'a, StoreResult<u64>> {
+        let (endpoints, which) = (endpoints.to_vec(), which.clone());
+        Box::pin(self.write(move |session| webhook::requeue(session.connection(), &endpoints, &which, now)))
+    }
+
+    fn webhook_endpoints(&self) -> BoxFuture<'_, StoreResult<Vec<WebhookEndpoint>>> {
+        Box::pin(self.read(webhook::endpoints))
     }
 
     fn begin_answer<'a>(&'a self, key: &'a AnswerKey, fresh: NewAnswer) -> BoxFuture<'a, StoreResult<KeptAnswer>> {

@@ -262,15 +262,22 @@ pub(super) fn overdue(
 
 /// What a cleanup would delete.
 pub(super) fn count_old(connection: &Connection, before: Timestamp, now: Timestamp) -> rusqlite::Result<Cleaned> {
-    let verifications = count(connection, "SELECT count(*) FROM verification WHERE expires_at < ?1", before)?;
-    Ok(Cleaned { verifications, others: count_forgettable(connection, now)?, more: false })
+    let verifications = count(
+        connection,
+        "SELECT count(*) FROM verification WHERE expires_at < ?1 AND id NOT IN \
+         (SELECT verification FROM event WHERE place > (SELECT place FROM webhook_position))",
+        before,
+    )?;
+    Ok(Cleaned { verifications, others: count_forgettable(connection, before, now)?, more: false })
 }
 
-/// Counters, guess logs and kept answers that a cleanup would delete.
-pub(super) fn count_forgettable(connection: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
+/// Counters, guess logs, kept answers and webhooks that a cleanup would delete.
+pub(super) fn count_forgettable(connection: &Connection, before: Timestamp, now: Timestamp) -> rusqlite::Result<u64> {
     Ok(count(connection, "SELECT count(*) FROM limit_state WHERE tat / 1000 + 1 <= ?1", now)?
         + count(connection, "SELECT count(*) FROM guess_log WHERE forget_at <= ?1", now)?
-        + count(connection, "SELECT count(*) FROM kept_answer WHERE expires_at <= ?1", now)?)
+        + count(connection, "SELECT count(*) FROM kept_answer WHERE expires_at <= ?1", now)?
+        + count(connection, "SELECT count(*) FROM webhook_message WHERE expires_at <= ?1", now)?
+        + count(connection, "SELECT count(*) FROM webhook_message WHERE waits = 0 AND at < ?1", before)?)
 }
 
 pub(super) fn count(connection: &Connection, sql: &str, bound: Timestamp) -> rusqlite::Result<u64> {

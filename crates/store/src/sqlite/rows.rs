@@ -166,7 +166,7 @@ pub(super) fn instants_from_bytes(bytes: &[u8]) -> Vec<Timestamp> {
     whole.iter().map(|bytes| Timestamp::from_millis(i64::from_be_bytes(*bytes))).collect()
 }
 
-fn parsed<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+pub(super) fn parsed<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T::Err: std::error::Error + Send + Sync + 'static,
 {

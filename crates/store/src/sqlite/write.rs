@@ -330,7 +330,11 @@ pub(super) fn cleanup(
     let connection = session.connection();
     let rows = i64::try_from(most).unwrap_or(i64::MAX);
     let old: Vec<i64> = connection
-        .prepare_cached("SELECT place FROM verification WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2")?
+        .prepare_cached(
+            // Those of events that are still to be taken up for webhooks stay: nearly always there are none.
+            "SELECT place FROM verification WHERE expires_at < ?1 AND id NOT IN \
+             (SELECT verification FROM event WHERE place > (SELECT place FROM webhook_position)) ORDER BY expires_at LIMIT ?2",
+        )?
         .query_map([before.as_millis(), rows], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     for place in &old {
@@ -338,7 +342,7 @@ pub(super) fn cleanup(
         connection.prepare_cached("DELETE FROM verification WHERE place = ?1")?.execute([place])?;
     }
     let events = cleanup_events(connection, before, rows)?;
-    let (others, more, next) = cleanup_support(connection, now, rows, after)?;
+    let (others, more, next) = cleanup_support(connection, before, now, rows, after)?;
     let more = old.len() >= most || events >= rows.saturating_mul(4) || more;
     Ok((Cleaned { verifications: old.len() as u64, others, more }, next))
 }
@@ -348,15 +352,17 @@ pub(super) fn cleanup_events(connection: &Connection, before: Timestamp, rows: i
     connection
         .prepare_cached(
             "DELETE FROM event WHERE place IN (SELECT place FROM event ORDER BY place LIMIT ?2) AND at < ?1 \
-             AND place < (SELECT max(place) FROM event)",
+             AND place < (SELECT max(place) FROM event) \
+             AND place <= coalesce((SELECT place FROM webhook_position), 9223372036854775807)",
         )?
         .execute([before.as_millis(), rows.saturating_mul(4)])
         .map(|deleted| deleted as i64)
 }
 
-/// Counters, guess logs and kept answers: how many were deleted, whether there may be more, and where the next stretch begins.
+/// Counters, guess logs, kept answers and webhooks: how many were deleted, whether there may be more, and where the next stretch begins.
 pub(super) fn cleanup_support(
     connection: &Connection,
+    before: Timestamp,
     now: Timestamp,
     rows: i64,
     after: &str,
@@ -366,9 +372,16 @@ pub(super) fn cleanup_support(
         "DELETE FROM guess_log WHERE (application, destination) IN \
          (SELECT application, destination FROM guess_log WHERE forget_at <= ?1 LIMIT ?2)",
         "DELETE FROM kept_answer WHERE (application, key) IN (SELECT application, key FROM kept_answer WHERE expires_at <= ?1 LIMIT ?2)",
+        "DELETE FROM webhook_message WHERE (endpoint, id) IN (SELECT endpoint, id FROM webhook_message WHERE expires_at <= ?1 LIMIT ?2)",
     ] {
         others += connection.prepare_cached(sql)?.execute([now.as_millis(), rows])?;
     }
+    others += connection
+        .prepare_cached(
+            "DELETE FROM webhook_message WHERE (endpoint, id) IN \
+             (SELECT endpoint, id FROM webhook_message WHERE waits = 0 AND at < ?1 ORDER BY at LIMIT ?2)",
+        )?
+        .execute([before.as_millis(), rows])?;
     let (counters, next) = cleanup_limits(connection, now, rows.saturating_mul(4), after)?;
     let more = others as i64 >= rows || !next.is_empty();
     Ok(((others + counters) as u64, more, next))

@@ -118,6 +118,11 @@ impl House {
         self.err.lock().unwrap().splice(0..0, err);
     }
 
+    /// Changes its configuration: what holds from the next start on.
+    pub fn replan(&mut self, change: impl FnOnce(Plan) -> Plan) {
+        self.plan = change(self.plan.clone());
+    }
+
     pub fn wrote_out(&self) -> Vec<u8> {
         self.out.lock().unwrap().clone()
     }

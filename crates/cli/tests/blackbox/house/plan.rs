@@ -98,6 +98,13 @@ impl Plan {
         ))
     }
 
+    /// With another text in place of one that stands in its rows.
+    pub fn replace(mut self, text: &str, other: &str) -> Self {
+        assert!(self.rest.contains(text), "{text} is not in {}", self.rest);
+        self.rest = self.rest.replace(text, other);
+        self
+    }
+
     pub fn toml(&self) -> String {
         let Self { server, simple, policy, limits, log, delivery, rest, .. } = self;
         format!(

@@ -41,6 +41,9 @@ pub struct Message {
     pub code: String,
     pub json: Value,
     pub signed: bool,
+    /// The headers of its signature: webhook-id, webhook-timestamp, webhook-signature.
+    pub headers: [String; 3],
+    pub body: Vec<u8>,
 }
 
 /// What is done with the nth message (from 0) to a number.
@@ -169,8 +172,9 @@ async fn serve(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
         }
         let body: Vec<u8> = bytes.drain(..end + length).skip(end).collect();
         let field = |name| header(name).unwrap_or_default();
-        let signature = sign(WHSEC, &field("webhook-id"), &field("webhook-timestamp"), &body);
-        let message = message(&body, field("webhook-signature") == signature && !field("webhook-id").is_empty());
+        let headers = ["webhook-id", "webhook-timestamp", "webhook-signature"].map(field);
+        let signature = sign(WHSEC, &headers[0], &headers[1], &body);
+        let message = message(&body, headers[2] == signature && !headers[0].is_empty(), headers);
         let told = message.clone();
         // What is done with it is settled before anybody can see it: a script is for messages that come after it.
         let scripted = state.script.lock().unwrap().pop_front();
@@ -207,12 +211,13 @@ async fn serve(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
     }
 }
 
-fn message(body: &[u8], signed: bool) -> Message {
+fn message(body: &[u8], signed: bool, headers: [String; 3]) -> Message {
     let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
     let whole = text("text");
     let code = code_in(&whole);
-    Message { id: text("id"), to: text("to"), channel: text("channel"), text: whole, code, json, signed }
+    let (id, to, channel, body) = (text("id"), text("to"), text("channel"), body.to_vec());
+    Message { id, to, channel, text: whole, code, json, signed, headers, body }
 }
 
 /// The first run of 4 to 10 digits; what is spoken has them apart.

@@ -20,7 +20,7 @@ pub struct CheckByDestinationBody {
     /// The destination that the code was sent to.
     pub to: String,
     /// What the proof is for. `login` if not said.
-    #[schema(nullable = false, min_length = 1, max_length = 32, default = "login")]
+    #[schema(nullable = false, min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9_-]{1,32}$", default = "login")]
     pub purpose: Option<String>,
     /// What the person typed: 4 to 10 ASCII digits, as a string. Anything else counts as nothing.
     #[schema(pattern = "^[0-9]{4,10}$")]

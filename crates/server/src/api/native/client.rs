@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 
 use crate::http::client_address::client_key;
 use crate::http::json::Fields;
@@ -12,9 +13,10 @@ use crate::http::problem::Problem;
 /// The end user. Only the address counts, for the `client` limits; the rest is taken for what may come.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(example = json!({"ip": "198.51.100.7"}))]
+#[serde(deny_unknown_fields)]
 pub struct Client {
     /// The end user's address. Without it no client limit applies; an IPv6 address counts as its /64.
-    #[schema(nullable = false)]
+    #[schema(schema_with = ip_schema, required = false)]
     pub ip: Option<String>,
     /// The end user's browser or app.
     #[schema(nullable = false)]
@@ -22,6 +24,13 @@ pub struct Client {
     /// The application's name for the end user's device.
     #[schema(nullable = false)]
     pub device_id: Option<String>,
+}
+
+fn ip_schema() -> Schema {
+    let text = |format| ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format)));
+    let what = "The end user's address. Without it no client limit applies; an IPv6 address counts as its /64.";
+    let either = AnyOfBuilder::new().item(text(KnownFormat::Ipv4)).item(text(KnownFormat::Ipv6));
+    either.description(Some(what)).build().into()
 }
 
 const FIELDS: [&str; 3] = ["ip", "user_agent", "device_id"];

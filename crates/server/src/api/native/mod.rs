@@ -1,4 +1,4 @@
-//! The native API: `/v1/verifications`.
+//! The native API: `/v1/verifications`, `/v1/tokens`.
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -12,6 +12,7 @@ pub mod client;
 pub mod get;
 pub mod list;
 pub mod object;
+pub mod redeem;
 pub mod resend;
 pub mod send;
 
@@ -24,4 +25,5 @@ pub(crate) fn router() -> OpenApiRouter<Shared> {
         .routes(routes!(check::check))
         .routes(routes!(resend::resend))
         .routes(routes!(cancel::cancel))
+        .routes(routes!(redeem::redeem))
 }

@@ -211,7 +211,9 @@ impl<'a> VerificationObject<'a> {
 }
 
 impl<'a> DeliveryObject<'a> {
-    fn new(delivery: &'a Delivery) -> Self {
+    /// A delivery as it stands.
+    #[must_use]
+    pub fn new(delivery: &'a Delivery) -> Self {
         Self {
             id: Shown(delivery.id),
             channel: delivery.channel.as_str(),
@@ -236,7 +238,7 @@ pub struct CheckedObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = VerificationObject, nullable = false, required = false)]
     verification: Option<VerificationObject<'a>>,
-    /// The proof for back ends, with `approved` alone: a JWT (EdDSA) to be checked against `/.well-known/jwks.json`.
+    /// The proof for back ends, with `approved` alone: a JWT to be checked against `/.well-known/jwks.json`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     token: Option<String>,
@@ -251,7 +253,7 @@ pub(crate) fn checked(door: &Door, checked: &Checked) -> Answer {
         valid,
         result: checked.result.as_str(),
         verification: found.map(|(verification, deliveries)| VerificationObject::new(verification, deliveries, now)),
-        token: found.filter(|_| valid).map(|(verification, _)| door.tokens.sign(verification, now)),
+        token: found.filter(|_| valid).and_then(|(verification, _)| door.tokens.sign(verification, now)),
     };
     answer::json(StatusCode::OK, &body)
 }

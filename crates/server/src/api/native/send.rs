@@ -32,7 +32,7 @@ pub struct SendBody {
     #[schema(value_type = super::object::ChannelWord, inline, required = false)]
     pub channel: Option<String>,
     /// What the proof is for: lower-cased, `[a-z0-9_-]`. `login` if not said.
-    #[schema(nullable = false, min_length = 1, max_length = 32, default = "login")]
+    #[schema(nullable = false, min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9_-]{1,32}$", default = "login")]
     pub purpose: Option<String>,
     /// BCP 47 tag of the language wanted.
     #[schema(nullable = false, max_length = 35)]

@@ -31,7 +31,7 @@ pub(super) struct SendOtpBody {
     #[expect(dead_code, reason = "documents the body")]
     pub phone: String,
     /// What the proof is for, in any case.
-    #[schema(nullable = false, default = "Login")]
+    #[schema(default = "Login")]
     #[expect(dead_code, reason = "documents the body")]
     pub verification_type: Option<String>,
 }

@@ -34,11 +34,10 @@ pub(super) struct VerifyOtpBody {
     #[expect(dead_code, reason = "documents the body")]
     pub otp: String,
     /// The id from `send-otp`: with it the guess counts as one by who holds the id. A cookie does the same.
-    #[schema(nullable = false)]
     #[expect(dead_code, reason = "documents the body")]
     pub verification_id: Option<String>,
     /// What the proof is for, in any case.
-    #[schema(nullable = false, default = "Login")]
+    #[schema(default = "Login")]
     #[expect(dead_code, reason = "documents the body")]
     pub verification_type: Option<String>,
 }
@@ -55,8 +54,10 @@ struct VerifiedBody {
     status: &'static str,
     /// Always true.
     verified: bool,
-    /// The proof for the back end: a JWT (EdDSA) to be checked against `/.well-known/jwks.json`.
-    token: String,
+    /// The proof for the back end: a JWT to be checked against `/.well-known/jwks.json`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
+    token: Option<String>,
 }
 
 /// Check a code

@@ -181,7 +181,7 @@ pub(in super::super) fn count_old(
     now: Timestamp,
 ) -> rusqlite::Result<Cleaned> {
     let verifications = read::count(connection, &one.table.sql.count_old, before)?;
-    Ok(Cleaned { verifications, others: read::count_forgettable(connection, now)?, more: false })
+    Ok(Cleaned { verifications, others: read::count_forgettable(connection, before, now)?, more: false })
 }
 
 pub(in super::super) fn dump(

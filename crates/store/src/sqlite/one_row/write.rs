@@ -218,7 +218,7 @@ pub(in super::super) fn cleanup(
         )?
         .execute([before.as_millis(), rows.saturating_mul(4)])? as i64;
     let events = if one.has_events() { support::cleanup_events(connection, before, rows)? } else { 0 };
-    let (others, more, next) = support::cleanup_support(connection, now, rows, after)?;
+    let (others, more, next) = support::cleanup_support(connection, before, now, rows, after)?;
     let more = old.len() >= most || receipts.max(events) >= rows.saturating_mul(4) || more;
     Ok((Cleaned { verifications: old.len() as u64, others, more }, next))
 }
