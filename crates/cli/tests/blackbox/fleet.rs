@@ -167,7 +167,7 @@ async fn client(doors: Vec<Door>, sink: Sink, told: Arc<Mutex<Told>>, over: Arc<
         let door = &doors[(step + worker) as usize % doors.len()];
         let number = phone(1000 * round + (worker + step) % NUMBERS);
         let known = told.lock().unwrap().ids.get(&number).cloned();
-        let (Some(known), false) = (known, (step + worker) % 11 == 0) else {
+        let (Some(known), false) = (known, (step + worker).is_multiple_of(11)) else {
             *told.lock().unwrap().sends_asked.entry(number.clone()).or_default() += 1;
             let reply = door.try_post("/v1/verifications", &json!({"to": number})).await;
             if let Ok(reply) = reply
@@ -180,7 +180,7 @@ async fn client(doors: Vec<Door>, sink: Sink, told: Arc<Mutex<Told>>, over: Arc<
             continue;
         };
         let code = sink.to(&number).pop().map(|message| message.code);
-        if let (Some(code), true) = (&code, step > 25 && (step + worker) % 13 == 0) {
+        if let (Some(code), true) = (&code, step > 25 && (step + worker).is_multiple_of(13)) {
             if let Ok(reply) = door.try_raw(&door.guess(&known, code)).await
                 && reply.status == 200
                 && reply.result() == "approved"
