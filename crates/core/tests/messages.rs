@@ -680,7 +680,11 @@ fn an_email_has_a_line_above_it_in_its_language_and_a_text_message_none() {
     assert_eq!(subject_of(&mut house, TO, None), "");
     assert_eq!(subject_of(&mut house, "asha@example.com", None), "Your Du ka code");
     assert_eq!(subject_of(&mut house, "asha@example.com", Some("sw-TZ")), "Msimbo wa Du ka");
-    assert_eq!(subject_of(&mut house, "asha@example.com", Some("fr")), "Your Du ka code");
+    assert_eq!(
+        subject_of(&mut house, "asha@example.com", Some("fr")),
+        "Votre code Du ka",
+        "every language comes with its own"
+    );
 }
 
 #[test]

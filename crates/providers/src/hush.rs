@@ -80,7 +80,7 @@ pub(crate) fn receipt_error(text: &str) -> Option<String> {
             continue;
         }
         let digits = run.bytes().filter(u8::is_ascii_digit).count();
-        if digits < 4 {
+        if digits < 4 || (c == '.' && is_smtp_reply(&run)) {
             kept.push_str(&run);
         } else {
             kept.push('…');
@@ -94,6 +94,13 @@ pub(crate) fn receipt_error(text: &str) -> Option<String> {
     let kept = kept.split_whitespace().collect::<Vec<_>>().join(" ");
     let short: String = kept.chars().take(LONGEST).collect();
     Some(short).filter(|text| !text.is_empty())
+}
+
+/// The start of `550 5.1.1`: a reply code and the class of its enhanced status code, which is its first digit again (RFC 3463).
+fn is_smtp_reply(run: &str) -> bool {
+    let bytes = run.as_bytes();
+    let [class @ (b'2' | b'4' | b'5'), b'0'..=b'9', b'0'..=b'9', b' ', enhanced] = bytes else { return false };
+    class == enhanced
 }
 
 #[cfg(test)]

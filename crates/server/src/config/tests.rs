@@ -50,21 +50,29 @@ fn the_examples_of_the_default_file_hold_once_they_are_uncommented() {
         Some(setting) if !setting.starts_with(' ') => setting.to_owned() + "\n",
         _ => line.to_owned() + "\n",
     };
-    // A secret stands in one place; weights and prices are for several providers, and the example has one; and with the layout of an
-    // application's table there are no webhooks.
+    // A secret stands in one place; weights and prices are for several providers, and the example has one.
     let alone = |line: &&str| !["secret_file", "#weights", "#prices"].iter().any(|other| line.contains(other));
     let file: String = default_file().lines().filter(alone).map(uncomment).collect();
-    // Its own section has a meaning with this layout alone.
-    let file = file.replace("layout = \"standalone\"", "layout = \"existing\"");
-    let settings = Settings::from_text(&file).unwrap();
+    // The application's table has a section that no other layout has, and no webhooks.
+    let theirs =
+        without(&file, "[[applications.webhooks]]").replace("layout = \"standalone\"", "layout = \"existing\"");
+    let settings = Settings::from_text(&theirs).unwrap();
     assert_eq!(
         settings.layout,
         countersign_store::layout::Layout::Existing(countersign_store::layout::Existing::django())
     );
+    let settings = Settings::from_text(&without(&file, "[store.existing]")).unwrap();
     let counts =
         (settings.providers.len(), settings.routes.len(), settings.templates.len(), settings.test_destinations.len());
     assert_eq!(counts, (1, 1, 1, 1));
     assert!(!settings.implicit_provider);
+}
+
+/// A file without one of its tables.
+fn without(file: &str, header: &str) -> String {
+    let (before, rest) = file.split_once(header).unwrap();
+    let after = rest.find("\n[").map_or("", |end| &rest[end..]);
+    format!("{before}{after}")
 }
 
 #[test]
@@ -188,7 +196,7 @@ fn what_is_wrong_is_named_with_its_line_and_what_to_write() {
         ),
         (
             "[store]\nlayout = \"minimal\"\n[[applications]]\nname = \"a\"\n[[applications.webhooks]]\nurl = \"http://a\"",
-            "webhooks are sent from the events, and the layout \"minimal\" keeps none",
+            "the layout \"minimal\" keeps no events; use an SQLite file",
         ),
         ("[guard]\nmode = \"enforce\"", "guard.mode: this version has no guard yet"),
         ("[guard]\nmode = \"observe\"", "would protect nobody"),
