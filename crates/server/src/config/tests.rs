@@ -70,9 +70,9 @@ fn the_examples_of_the_default_file_hold_once_they_are_uncommented() {
 
 /// A file without one of its tables.
 fn without(file: &str, header: &str) -> String {
-    let (before, rest) = file.split_once(header).unwrap();
+    let (before, rest) = file.split_once(&format!("\n{header}\n")).unwrap();
     let after = rest.find("\n[").map_or("", |end| &rest[end..]);
-    format!("{before}{after}")
+    format!("{before}\n{after}")
 }
 
 #[test]
