@@ -32,7 +32,7 @@ async fn open() -> Arc<dyn Store> {
     open_at(&support::url(), &support::new_schema())
 }
 
-countersign::store_contract!(open, without moving);
+countersign::store_contract!(open, without webhooks);
 
 /// A server of its own, which a test may stop.
 fn own() -> Server {
