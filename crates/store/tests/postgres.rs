@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 use countersign::contract::{self, Bench, wrong};
 use countersign::core::check::CheckResult;
 use countersign::core::event::EventKind;
+use countersign::core::id::VerificationId;
 use countersign::core::limit::{LimitRule, Of, Per};
 use countersign::core::verification::Status;
 use countersign::store::{StoreError, StoreResult};
-use countersign::{Broken, CheckRequest, Failure, SendRequest, Store};
+use countersign::transfer::{Loaded, Row, RowKind};
+use countersign::{Broken, CheckRequest, Failure, MemoryStore, SendRequest, Store};
 use countersign_store::postgres::{Options, PostgresStore, Target, migrations_sql};
 use proxy::Proxy;
 use support::Server;
@@ -32,7 +34,7 @@ async fn open() -> Arc<dyn Store> {
     open_at(&support::url(), &support::new_schema())
 }
 
-countersign::store_contract!(open, without moving);
+countersign::store_contract!(open, without webhooks);
 
 /// A server of its own, which a test may stop.
 fn own() -> Server {
@@ -363,6 +365,74 @@ async fn events_of_three_come_without_gaps_while_they_are_written() {
     assert_eq!(created, 90, "no event was missed");
 }
 
+/// All that a store has.
+async fn whole(store: &Arc<dyn Store>) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for kind in RowKind::ALL {
+        rows.extend(store.dump(kind, None, 10_000).await.unwrap().into_iter().map(|dumped| dumped.row));
+    }
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_move_here_at_once_is_written_once() {
+    let source = Bench::new(Arc::new(MemoryStore::default()));
+    for nth in 0..60 {
+        let (id, code) = source.send(&format!("+2556942302{nth:02}")).await;
+        source.check(id, &wrong(&code, 0)).await.unwrap();
+    }
+    let rows = whole(source.verifier.store()).await;
+    // As a file that has every line twice.
+    let twice: Vec<Row> = rows.iter().flat_map(|row| [row.clone(), row.clone()]).collect();
+    let benches = fleet(&support::url());
+    let loads = benches.iter().map(|bench| {
+        let (store, rows) = (Arc::clone(bench.verifier.store()), twice.clone());
+        async move { store.load(rows).await.unwrap() }
+    });
+    let loaded = all(loads.collect()).await;
+    for (nth, row) in twice.iter().enumerate() {
+        let new = loaded.iter().filter(|loaded| loaded[nth] == Loaded::New).count();
+        assert_eq!(new, usize::from(nth % 2 == 0), "{row:?}");
+        assert!(loaded.iter().all(|loaded| matches!(loaded[nth], Loaded::New | Loaded::Same)), "{row:?}");
+    }
+    let store = benches[0].verifier.store();
+    assert_eq!(whole(store).await.len(), rows.len());
+    // A delivery's id leads to one verification for ever.
+    let Some(Row::Verification(row, deliveries)) = rows.iter().find(|row| row.kind() == RowKind::Verification) else {
+        unreachable!("there are verifications")
+    };
+    let mut thief = row.clone();
+    thief.id = VerificationId::from_bytes([0xEE; 16]);
+    let loaded = store.load(vec![Row::Verification(thief, deliveries.clone())]).await.unwrap();
+    assert_eq!(loaded, [Loaded::Differs]);
+    assert_eq!(whole(store).await.len(), rows.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_wait_keep_their_places_when_others_are_moved_here() {
+    let source = Bench::new(Arc::new(MemoryStore::default()));
+    for nth in 0..4 {
+        source.send(&format!("+2556942303{nth:02}")).await;
+    }
+    let moved: Vec<Row> =
+        whole(source.verifier.store()).await.into_iter().filter(|row| row.kind() == RowKind::Event).collect();
+    let bench = Bench::new(open().await);
+    let store = bench.verifier.store();
+    let (id, _) = bench.send(TO).await;
+    let loaded = store.load(moved.clone()).await.unwrap();
+    let events = store.events(0, 1000).await.unwrap();
+    let here = events.iter().take_while(|(_, event)| event.verification == id).count();
+    assert!(here > 0, "what happened here is where it was");
+    let differ = loaded.iter().take_while(|loaded| **loaded == Loaded::Differs).count();
+    assert_eq!(differ, here);
+    assert!(loaded.iter().skip(here).all(|loaded| *loaded == Loaded::New), "{loaded:?}");
+    assert!(events.len() >= moved.len());
+    // What happens from now on comes behind all of it.
+    let (next, _) = bench.send("+255694230399").await;
+    let behind = store.events(events.last().unwrap().0, 1000).await.unwrap();
+    assert!(!behind.is_empty() && behind.iter().all(|(_, event)| [id, next].contains(&event.verification)));
+}
+
 /// PgBouncer in front of a server, as it comes: each transaction may get another connection, and none keeps a prepared statement.
 struct Bouncer {
     child: std::process::Child,
@@ -418,6 +488,8 @@ async fn a_pooler_in_transaction_mode_is_no_hindrance() {
     contract::an_answer_is_kept_under_its_key(new()).await;
     contract::records_are_kept_and_go_with_their_parent(new()).await;
     contract::cleanup_is_bounded_and_spares_the_living(new()).await;
+    contract::what_was_moved_here_is_as_it_was(new()).await;
+    contract::what_is_here_is_read_whole_and_in_pages(new()).await;
     // More clients than the pooler has connections.
     let schema = support::new_schema();
     let benches: Vec<_> = (0..4).map(|_| Bench::new(open_at(&url, &schema))).collect();

@@ -56,10 +56,6 @@ macro_rules! store_contract {
         $crate::store_contract! { @history $open }
         $crate::store_contract! { @webhooks $open }
     };
-    ($open:path, without moving) => {
-        $crate::store_contract! { @common $open }
-        $crate::store_contract! { @history $open }
-    };
     ($open:path, without webhooks) => {
         $crate::store_contract! { @common $open }
         $crate::store_contract! { @moving $open }
@@ -1151,6 +1147,18 @@ fn rows_of(dumped: Vec<Dumped>) -> Vec<Row> {
     dumped.into_iter().map(|dumped| dumped.row).collect()
 }
 
+/// Whether they are the same rows, in order where a kind has one: names come in the order that a store sorts them.
+fn are_same(left: &[Row], right: &[Row]) -> bool {
+    RowKind::ALL.into_iter().all(|kind| {
+        let of = |rows: &[Row]| rows.iter().filter(|row| row.kind() == kind).cloned().collect::<Vec<_>>();
+        let (left, right) = (of(left), of(right));
+        match kind {
+            RowKind::Record | RowKind::Verification | RowKind::Event => left == right,
+            _ => left.len() == right.len() && left.iter().all(|row| right.contains(row)),
+        }
+    })
+}
+
 pub async fn what_is_here_is_read_whole_and_in_pages(store: Arc<dyn Store>) {
     let (id, code) = filled(&store).await;
     let rows = whole(&store, 1000).await;
@@ -1179,7 +1187,10 @@ pub async fn what_was_moved_here_is_as_it_was(store: Arc<dyn Store>) {
     assert!(loaded.iter().filter(|loaded| **loaded == Loaded::NotKept).count() == loaded.len() - kept.len());
     let rows: Vec<_> = kept.into_iter().map(|(row, _)| row).collect();
     assert!(rows.iter().any(|row| row.kind() == RowKind::Verification));
-    assert!(rows_of(whole(&store, 1000).await) == rows, "what was written is read back as it was, in its order");
+    assert!(
+        are_same(&rows_of(whole(&store, 1000).await), &rows),
+        "what was written is read back as it was, in its order"
+    );
     let again = store.load(rows.clone()).await.unwrap();
     assert!(again.iter().all(|loaded| *loaded == Loaded::Same), "{again:?}");
     // What is here is left, and one that was followed by another is not put before it.
@@ -1205,7 +1216,7 @@ pub async fn what_was_moved_here_is_as_it_was(store: Arc<dyn Store>) {
     older.id = VerificationId::from_bytes([0xEE; 16]);
     older.created_at = older.created_at - Duration::from_secs(1);
     assert_eq!(store.load(vec![Row::Verification(older, Vec::new())]).await.unwrap(), [Loaded::Older]);
-    assert!(rows_of(whole(&store, 1000).await) == rows, "nothing was changed");
+    assert!(are_same(&rows_of(whole(&store, 1000).await), &rows), "nothing was changed");
     let bench = Bench::new(store);
     assert_eq!(bench.check(id, &wrong(&code, 0)).await.unwrap(), CheckResult::Incorrect);
     assert_eq!(bench.check(id, &code).await.unwrap(), CheckResult::Approved);

@@ -14,12 +14,12 @@ use crate::house::plan::open;
 use crate::house::{Door, House, Plan, Reply, Sink, phone, until, wrong};
 
 #[path = "../../../store/tests/support/postgres.rs"]
-mod postgres;
+pub mod postgres;
 
 use postgres::Server;
 
 /// A configuration on a schema of its own.
-fn on(url: &str) -> Plan {
+pub fn on(url: &str) -> Plan {
     let schema = postgres::new_schema();
     open().and(&format!("[store]\nurl = \"{url}\"\nschema = \"{schema}\"\nconnections = 4"))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::fleet::{on, postgres};
 use crate::house::plan::open;
 use crate::house::{Dir, House, Plan, Sink, binary, phone, wrong};
 
@@ -67,6 +68,48 @@ async fn what_was_exported_verifies_where_it_is_imported() {
     let elsewhere = plan.and(&store("third.db", "standalone")).and("[keys]\nfile = \"other.keys\"");
     let (exit, refused, text) = run(&elsewhere, &dir.0, "import all.jsonl");
     assert!(exit == 1 && text.contains("bring the key ring"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_began_on_sqlite_goes_on_on_postgresql_and_back() {
+    let (dir, sink) = (Arc::new(Dir::new()), Sink::start().await);
+    let old = open().provider("gateway", &sink).and(&store("old.db", "standalone"));
+    let fleet = on(&postgres::url()).provider("gateway", &sink);
+    let back = open().provider("gateway", &sink).and(&store("back.db", "standalone"));
+    let mut house = House::start_in(old.clone(), Arc::clone(&dir), None).await;
+    let (first, second) = (house.door.begin(&phone(1)).await, house.door.begin(&phone(2)).await);
+    let (right, other) = (sink.code_of(&phone(1)).await, sink.code_of(&phone(2)).await);
+    assert_eq!(house.door.check(&first, &wrong(&right, 1)).await.ok(200)["result"], "incorrect");
+    assert_eq!(house.door.check(&second, &other).await.ok(200)["result"], "approved");
+    house.kill();
+
+    let (exit, exported, text) = run(&old, &dir.0, "export there.jsonl");
+    assert_eq!(exit, 0, "{text}");
+    let (exit, imported, text) = run(&fleet, &dir.0, "import there.jsonl");
+    assert!(exit == 0 && imported["whole"] == true && imported["not_kept"] == 0, "{text}");
+    let new: u64 = imported["new"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(new, exported["rows"].as_u64().unwrap());
+    let (exit, again, text) = run(&fleet, &dir.0, "import there.jsonl");
+    assert!(exit == 0 && again["new"].as_object().unwrap().is_empty() && again["same"] == new, "{text}");
+
+    // The same key of the API, the same ids, the same counts of guesses, the same code, once; and what begins here is here.
+    let mut house = House::start_in(fleet.clone(), Arc::clone(&dir), Some(house.door.key())).await;
+    assert_eq!(house.door.show(&first).await["checks_left"], 4);
+    assert_eq!(house.door.check(&first, &wrong(&right, 1)).await.ok(200)["result"], "incorrect");
+    assert_eq!(house.door.check(&first, &right).await.ok(200)["result"], "approved");
+    assert_eq!(house.door.check(&first, &right).await.ok(200)["result"], "already_used");
+    assert_eq!(house.door.check(&second, &other).await.ok(200)["result"], "already_used");
+    let third = house.door.begin(&phone(3)).await;
+    let code = sink.code_of(&phone(3)).await;
+    house.kill();
+
+    let (exit, _, text) = run(&fleet, &dir.0, "export back.jsonl");
+    assert_eq!(exit, 0, "{text}");
+    let (exit, imported, text) = run(&back, &dir.0, "import back.jsonl");
+    assert!(exit == 0 && imported["whole"] == true && imported["not_kept"] == 0, "{text}");
+    let house = House::start_in(back, Arc::clone(&dir), Some(house.door.key())).await;
+    assert_eq!(house.door.check(&first, &right).await.ok(200)["result"], "already_used");
+    assert_eq!(house.door.check(&third, &code).await.ok(200)["result"], "approved");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,6 +15,7 @@ mod sql;
 mod target;
 mod tls;
 mod transaction;
+mod transfer;
 mod write;
 mod writer;
 
@@ -251,10 +252,6 @@ fn no_webhooks() -> StoreError {
     StoreError::Inconsistent("webhooks are not sent from PostgreSQL yet".to_owned())
 }
 
-fn not_moved() -> StoreError {
-    StoreError::Inconsistent("export and import do not reach PostgreSQL yet; pg_dump does".to_owned())
-}
-
 impl Store for PostgresStore {
     fn run(&self, job: Box<dyn Job>) -> BoxFuture<'_, StoreResult<()>> {
         let queued = match self.inner.pool.check() {
@@ -487,12 +484,32 @@ impl Store for PostgresStore {
         })
     }
 
-    fn dump<'a>(&'a self, _: RowKind, _: Option<&'a str>, _: usize) -> BoxFuture<'a, StoreResult<Vec<Dumped>>> {
-        Box::pin(async { Err(not_moved()) })
+    fn dump<'a>(
+        &'a self,
+        kind: RowKind,
+        after: Option<&'a str>,
+        most: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<Dumped>>> {
+        let after = after.map(str::to_owned);
+        self.ask(BACKGROUND_WITHIN, move |client, sql| {
+            let after = after.clone();
+            async move { transfer::dump(&client, &sql, kind, after.as_deref(), most).await }
+        })
     }
 
-    fn load(&self, _: Vec<Row>) -> BoxFuture<'_, StoreResult<Vec<Loaded>>> {
-        Box::pin(async { Err(not_moved()) })
+    fn load(&self, rows: Vec<Row>) -> BoxFuture<'_, StoreResult<Vec<Loaded>>> {
+        let rows: Arc<[Row]> = rows.into();
+        Box::pin(async move {
+            let loaded = self
+                .tell(BACKGROUND_WITHIN, move |client, sql| {
+                    let rows = Arc::clone(&rows);
+                    async move { transfer::load(&client, &sql, &rows).await }
+                })
+                .await?;
+            // What was moved here may have expired long ago.
+            *self.inner.expired_through.lock().unwrap_or_else(PoisonError::into_inner) = i64::MIN;
+            Ok(loaded)
+        })
     }
 
     fn webhook_position(&self, wanted: bool) -> BoxFuture<'_, StoreResult<Option<u64>>> {

@@ -52,7 +52,11 @@ pub(super) async fn verification_of(
     Ok(with_deliveries(client, sql, vec![found]).await?.pop())
 }
 
-async fn with_deliveries(client: &Client, sql: &Sql, found: Vec<Placed>) -> Result<Vec<(Verification, Vec<Delivery>)>> {
+pub(super) async fn with_deliveries(
+    client: &Client,
+    sql: &Sql,
+    found: Vec<Placed>,
+) -> Result<Vec<(Verification, Vec<Delivery>)>> {
     let places: Vec<i64> = found.iter().map(|found| found.place).collect();
     let ids: HashMap<i64, VerificationId> = found.iter().map(|found| (found.place, found.row.id)).collect();
     let mut deliveries: HashMap<i64, Vec<Delivery>> = HashMap::new();
@@ -179,8 +183,17 @@ pub(super) async fn count_old(client: &Client, sql: &Sql, before: Timestamp, now
     })
 }
 
-/// Those that have no place yet get one first, in one transaction at a time.
+/// Those that have no place yet get one first.
 pub(super) async fn events(client: &Client, sql: &Sql, after: u64, most: usize) -> Result<Vec<(u64, Event)>> {
+    place_waiting_events(client, sql).await?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let rows = client.query_typed(&sql.events, &[(&after, Type::INT8), (&most, Type::INT8)]).await?;
+    rows.iter().map(|row| Columns::of(row).event()).collect()
+}
+
+/// Gives places to events that have none yet, in one transaction at a time.
+pub(super) async fn place_waiting_events(client: &Client, sql: &Sql) -> Result<()> {
     if first(&client.query_typed_one(&sql.events_waiting, &[]).await?)? {
         client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
         let placed = place_events(client, sql).await;
@@ -189,13 +202,11 @@ pub(super) async fn events(client: &Client, sql: &Sql, after: u64, most: usize) 
         placed?;
         ended?;
     }
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let after = i64::try_from(after).unwrap_or(i64::MAX);
-    let rows = client.query_typed(&sql.events, &[(&after, Type::INT8), (&most, Type::INT8)]).await?;
-    rows.iter().map(|row| Columns::of(row).event()).collect()
+    Ok(())
 }
 
-async fn place_events(client: &Client, sql: &Sql) -> Result<()> {
+/// The same within a transaction, which then holds the head.
+pub(super) async fn place_events(client: &Client, sql: &Sql) -> Result<()> {
     const AT_ONCE: i64 = 10_000;
     let mut head: i64 = first(&client.query_typed_one(&sql.lock_event_head, &[]).await?)?;
     loop {

@@ -52,6 +52,30 @@ macro_rules! record_columns {
     };
 }
 
+macro_rules! application_columns {
+    () => {
+        "name, account_sid, created_at"
+    };
+}
+
+macro_rules! guess_columns {
+    () => {
+        "application, destination, by_id, by_keyless, by_destination"
+    };
+}
+
+macro_rules! answer_columns {
+    () => {
+        "application, key, fingerprint, seed, in_flight_until, expires_at, answer"
+    };
+}
+
+macro_rules! event_columns {
+    () => {
+        "place, kind, application, verification, delivery, at"
+    };
+}
+
 /// Which place each question of a batch leads to: `$1` ids; `$2..$5` destinations, applications, purposes, services; `$6..$8`
 /// references, providers, references that are delivery ids.
 macro_rules! resolve {
@@ -178,7 +202,7 @@ statements! {
     place_events = "UPDATE @event e SET place = $1 + n.nth FROM (SELECT seq, row_number() OVER (ORDER BY seq) AS nth \
         FROM (SELECT seq FROM @event WHERE place IS NULL ORDER BY seq LIMIT $2) w) n WHERE e.seq = n.seq AND e.place IS NULL";
     set_event_head = "UPDATE @event_head SET place = $1";
-    events = "SELECT place, kind, application, verification, delivery, at FROM @event WHERE place > $1 ORDER BY place LIMIT $2";
+    events = concat!("SELECT ", event_columns!(), " FROM @event WHERE place > $1 ORDER BY place LIMIT $2");
 
     /// Begins an answer, or begins it anew if the one before has expired.
     begin_answer = "INSERT INTO @kept_answer AS k (application, key, fingerprint, seed, in_flight_until, expires_at, answer) \
@@ -204,10 +228,61 @@ statements! {
         DELETE FROM @record WHERE place IN (SELECT place FROM goes)";
 
     create_application = "INSERT INTO @application (name, account_sid, created_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING";
-    applications = "SELECT name, account_sid, created_at FROM @application ORDER BY name";
+    applications = concat!("SELECT ", application_columns!(), " FROM @application ORDER BY name");
     create_key = concat!("INSERT INTO @api_key (", api_key_columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)");
     keys = concat!("SELECT ", api_key_columns!(), " FROM @api_key WHERE application = $1 ORDER BY created_at, id");
     key_by_digest = concat!("SELECT ", api_key_columns!(), " FROM @api_key \
         WHERE (key_digest = $1 OR auth_token_digest = $1 OR key_secret_digest = $1) AND revoked_at IS NULL");
     revoke_key = "UPDATE @api_key SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1";
+
+    dump_applications = concat!("SELECT ", application_columns!(), " FROM @application WHERE name > $1 ORDER BY name LIMIT $2");
+    dump_keys = concat!("SELECT ", api_key_columns!(), " FROM @api_key WHERE id > $1 ORDER BY id LIMIT $2");
+    dump_records = concat!("SELECT ", record_columns!(), " FROM @record WHERE place > $1 ORDER BY place LIMIT $2");
+    dump_verifications = concat!("SELECT ", verification_columns!(), " FROM @verification v WHERE v.place > $1 ORDER BY v.place LIMIT $2");
+    dump_limits = "SELECT key, tat FROM @limit_state WHERE key > $1 ORDER BY key LIMIT $2";
+    dump_guesses = concat!("SELECT ", guess_columns!(), " FROM @guess_log WHERE (application, destination) > ($1, $2) \
+        ORDER BY application, destination LIMIT $3");
+    dump_answers = concat!("SELECT ", answer_columns!(), " FROM @kept_answer WHERE (application, key) > ($1, decode($2, 'hex')) \
+        ORDER BY application, key LIMIT $3");
+
+    /// Rows that are moved here. Whoever was first stays, whatever the two have in common.
+    load_applications = concat!("INSERT INTO @application (", application_columns!(), ") SELECT * FROM unnest($1::text[], $2::text[], \
+        $3::bigint[]) ON CONFLICT DO NOTHING RETURNING ", application_columns!());
+    known_applications = concat!("SELECT ", application_columns!(), " FROM @application WHERE name = ANY ($1)");
+    /// No two secrets are the same, whichever of a key's three they are.
+    load_keys = concat!("INSERT INTO @api_key (", api_key_columns!(), ") SELECT q.* FROM unnest($1::text[], $2::text[], $3::bytea[], \
+        $4::bytea[], $5::text[], $6::bytea[], $7::bigint[], $8::bigint[]) AS q (", api_key_columns!(), ") \
+        WHERE NOT EXISTS (SELECT 1 FROM @api_key k WHERE k.key_digest IN (q.auth_token_digest, q.key_secret_digest) \
+        OR k.auth_token_digest IN (q.key_digest, q.key_secret_digest) OR k.key_secret_digest IN (q.key_digest, q.auth_token_digest)) \
+        ON CONFLICT DO NOTHING RETURNING ", api_key_columns!());
+    known_keys = concat!("SELECT ", api_key_columns!(), " FROM @api_key WHERE id = ANY ($1)");
+    /// Places are given in the order of the rows.
+    load_records = concat!("INSERT INTO @record (application, kind, id, parent, body, created_at, updated_at) \
+        SELECT q.application, q.kind, q.id, q.parent, q.body, q.created_at, q.updated_at \
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[]) \
+        WITH ORDINALITY AS q (application, kind, id, parent, body, created_at, updated_at, n) ORDER BY q.n \
+        ON CONFLICT DO NOTHING RETURNING ", record_columns!());
+    known_records = concat!("SELECT ", record_columns!(), " FROM @record \
+        WHERE (application, kind, id) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))");
+    known_verifications = concat!("SELECT ", verification_columns!(), " FROM @verification v WHERE v.id = ANY ($1)");
+    known_deliveries = "SELECT id FROM @delivery WHERE id = ANY ($1)";
+    latest_generations = "SELECT q.n, l.generation, l.created_at FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) \
+        WITH ORDINALITY AS q (destination, application, purpose, service, n) \
+        CROSS JOIN LATERAL (SELECT w.generation, w.created_at FROM @verification w WHERE w.destination = q.destination \
+        AND w.application = q.application AND w.purpose = q.purpose AND w.service = q.service ORDER BY w.generation DESC LIMIT 1) l";
+    load_limits = "INSERT INTO @limit_state (key, tat) SELECT * FROM unnest($1::text[], $2::bigint[]) \
+        ON CONFLICT DO NOTHING RETURNING key, tat";
+    known_limits = "SELECT key, tat FROM @limit_state WHERE key = ANY ($1)";
+    load_guesses = concat!("INSERT INTO @guess_log (", guess_columns!(), ", forget_at) SELECT * FROM unnest($1::text[], $2::text[], \
+        $3::bytea[], $4::bytea[], $5::bytea[], $6::bigint[]) ON CONFLICT DO NOTHING RETURNING ", guess_columns!());
+    known_guesses = concat!("SELECT ", guess_columns!(), " FROM @guess_log \
+        WHERE (application, destination) IN (SELECT * FROM unnest($1::text[], $2::text[]))");
+    load_answers = concat!("INSERT INTO @kept_answer (", answer_columns!(), ") SELECT * FROM unnest($1::text[], $2::bytea[], \
+        $3::bytea[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bytea[]) ON CONFLICT DO NOTHING RETURNING ", answer_columns!());
+    known_answers = concat!("SELECT ", answer_columns!(), " FROM @kept_answer \
+        WHERE (application, key) IN (SELECT * FROM unnest($1::text[], $2::bytea[]))");
+    load_events = concat!("INSERT INTO @event (", event_columns!(), ") SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], \
+        $4::bytea[], $5::bytea[], $6::bigint[]) ON CONFLICT DO NOTHING RETURNING ", event_columns!());
+    known_events = concat!("SELECT ", event_columns!(), " FROM @event WHERE place = ANY ($1)");
+    raise_event_head = "UPDATE @event_head SET place = greatest(place, $1)";
 }

@@ -250,7 +250,11 @@ const fn count(n: u32) -> i64 {
     n as i64
 }
 
-async fn insert_verifications(client: &Client, sql: &Sql, new: Vec<&Found>) -> Result<Option<(u64, usize)>, Error> {
+pub(super) async fn insert_verifications(
+    client: &Client,
+    sql: &Sql,
+    new: Vec<&Found>,
+) -> Result<Option<(u64, usize)>, Error> {
     let rows: Vec<&Verification> = column!(new, found => &found.row.value);
     let countries: Vec<_> = column!(rows, row => row.to.country());
     let parameters: [Parameter<'_>; 31] = [
@@ -324,7 +328,7 @@ fn deliveries<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes: &m
     }
 }
 
-async fn insert_deliveries(
+pub(super) async fn insert_deliveries(
     client: &Client,
     sql: &Sql,
     rows: Vec<(i64, &Delivery)>,
