@@ -119,11 +119,11 @@ async fn try_it() -> Result<(), Box<dyn std::error::Error>> {
     let id = sent["verification"].as_str().ok_or("no id")?.to_owned();
     let right = phone.wait_for_code("+255694230173").await;
     let wrong = if right == "000000" { "000001" } else { "000000" };
-    let login = async |code: &str| {
-        let request = test::TestRequest::post().uri("/login").set_form([("verification", id.as_str()), ("code", code)]);
+    let offer = async |typed: &str| {
+        let request = test::TestRequest::post().uri("/login").set_form([("verification", id.as_str()), ("code", typed)]);
         test::call_service(&app, request.to_request()).await.status().as_u16()
     };
-    let statuses = [login(wrong).await, login(&right).await, login(&right).await];
+    let statuses = [offer(wrong).await, offer(&right).await, offer(&right).await];
     if statuses != [403, 200, 403] {
         return Err(format!("a wrong code, the right one, and again: {statuses:?}").into());
     }
