@@ -2,63 +2,20 @@
 //!
 //! `scripts/test` names a Node that has it (`COUNTERSIGN_PEERS_NODE`). Without one the test says that it did not run; in CI it fails.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::house::House;
+use crate::house::peer::Peer;
 use crate::house::plan::open;
 use crate::house::sink::code_in;
-use crate::house::{House, until};
-
-const SMSC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../providers/tests/peers/smsc.js");
-
-struct Smsc {
-    child: Child,
-    _stdin: ChildStdin,
-    said: Arc<Mutex<Vec<Value>>>,
-}
-
-impl Smsc {
-    fn start(node: &str) -> Self {
-        let mut command = Command::new(node);
-        let mut child = command.arg(SMSC).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let said = Arc::<Mutex<Vec<Value>>>::default();
-        let (kept, lines) = (Arc::clone(&said), BufReader::new(child.stdout.take().unwrap()).lines());
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                kept.lock().unwrap().push(serde_json::from_str(&line).unwrap());
-            }
-        });
-        let stdin = child.stdin.take().unwrap();
-        Self { child, _stdin: stdin, said }
-    }
-
-    async fn wait_for(&self, least: usize, key: &str) -> Vec<Value> {
-        let find =
-            || self.said.lock().unwrap().iter().filter(|said| said.get(key).is_some()).cloned().collect::<Vec<_>>();
-        until(&format!("the SMSC says {least} {key}"), async || find().len() >= least).await;
-        find()
-    }
-}
-
-impl Drop for Smsc {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_number_is_verified_over_smpp_and_its_report_comes_back() {
-    let Some(node) = std::env::var("COUNTERSIGN_PEERS_NODE").ok().filter(|path| !path.is_empty()) else {
-        eprintln!("NOT RUN: SMPP from end to end, since COUNTERSIGN_PEERS_NODE names no interpreter");
-        assert!(std::env::var_os("CI").is_none(), "in CI it must run");
-        return;
-    };
-    let smsc = Smsc::start(&node);
-    let port = smsc.wait_for(1, "ready").await[0]["ready"].as_u64().unwrap();
+    let Some(node) = Peer::interpreter("COUNTERSIGN_PEERS_NODE", "SMPP from end to end") else { return };
+    let smsc = Peer::start(&node, "smsc.js");
+    let port = smsc.port().await;
     let rows = format!(
         "[[providers]]\nname = \"operator\"\nuses = \"smpp\"\nhost = \"127.0.0.1\"\nport = {port}\nsystem_id = \"codes\"\n\
          password = \"secret\"\nsource = \"MyApp\"\nsessions = 2\n\

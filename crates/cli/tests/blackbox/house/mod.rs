@@ -15,6 +15,7 @@ pub mod account;
 pub mod browser;
 pub mod http;
 pub mod jwt;
+pub mod peer;
 pub mod plan;
 pub mod sink;
 
