@@ -18,11 +18,14 @@ struct Migration {
 }
 
 /// The migrations in order; the version of a schema is how many were applied.
-const MIGRATIONS: [Migration; 1] = [Migration {
-    name: "0001_begin",
-    sql: include_str!("../../migrations/postgres/0001_begin.sql"),
-    compatible_from: 1,
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration { name: "0001_begin", sql: include_str!("../../migrations/postgres/0001_begin.sql"), compatible_from: 1 },
+    Migration {
+        name: "0002_webhooks",
+        sql: include_str!("../../migrations/postgres/0002_webhooks.sql"),
+        compatible_from: 1,
+    },
+];
 
 /// The version that this program brings a schema to.
 pub const SCHEMA: u32 = MIGRATIONS.len() as u32;

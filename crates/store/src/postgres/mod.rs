@@ -16,6 +16,7 @@ mod target;
 mod tls;
 mod transaction;
 mod transfer;
+mod webhook;
 mod write;
 mod writer;
 
@@ -246,10 +247,6 @@ fn live(
         watch.abort();
         inner.pool.close();
     });
-}
-
-fn no_webhooks() -> StoreError {
-    StoreError::Inconsistent("webhooks are not sent from PostgreSQL yet".to_owned())
 }
 
 impl Store for PostgresStore {
@@ -513,48 +510,70 @@ impl Store for PostgresStore {
     }
 
     fn webhook_position(&self, wanted: bool) -> BoxFuture<'_, StoreResult<Option<u64>>> {
-        Box::pin(async move { if wanted { Err(no_webhooks()) } else { Ok(None) } })
+        self.ask(ANSWER_WITHIN, move |client, sql| async move { webhook::position(&client, &sql, wanted).await })
     }
 
     fn take_up_events<'a>(
         &'a self,
-        _: u64,
-        _: u64,
-        _: &'a [WebhookMessage],
+        from: u64,
+        through: u64,
+        messages: &'a [WebhookMessage],
     ) -> BoxFuture<'a, StoreResult<Option<u64>>> {
-        Box::pin(async { Err(no_webhooks()) })
+        let messages: Arc<[WebhookMessage]> = messages.into();
+        // Done twice it is done once: the position moves only from where it was.
+        self.ask(BACKGROUND_WITHIN, move |client, sql| {
+            let messages = Arc::clone(&messages);
+            async move { webhook::take_up(&client, &sql, from, through, &messages).await }
+        })
     }
 
     fn claim_webhooks<'a>(
         &'a self,
-        _: &'a str,
-        _: Timestamp,
-        _: Duration,
-        _: usize,
+        endpoint: &'a str,
+        now: Timestamp,
+        lease: Duration,
+        most: usize,
     ) -> BoxFuture<'a, StoreResult<Vec<WebhookMessage>>> {
-        Box::pin(async { Err(no_webhooks()) })
+        let endpoint = endpoint.to_owned();
+        self.tell(ANSWER_WITHIN, move |client, sql| {
+            let endpoint = endpoint.clone();
+            async move {
+                if !webhook::is_due(&client, &sql, &endpoint, now).await? {
+                    return Ok(Vec::new());
+                }
+                webhook::claim(&client, &sql, &endpoint, now, lease, most).await
+            }
+        })
     }
 
     fn settle_webhook<'a>(
         &'a self,
-        _: &'a WebhookMessage,
-        _: &'a WebhookOutcome,
-        _: Timestamp,
+        message: &'a WebhookMessage,
+        outcome: &'a WebhookOutcome,
+        now: Timestamp,
     ) -> BoxFuture<'a, StoreResult<bool>> {
-        Box::pin(async { Err(no_webhooks()) })
+        let (message, outcome) = (message.clone(), outcome.clone());
+        self.tell(ANSWER_WITHIN, move |client, sql| {
+            let (message, outcome) = (message.clone(), outcome.clone());
+            async move { webhook::settle(&client, &sql, &message, &outcome, now).await }
+        })
     }
 
     fn requeue_webhooks<'a>(
         &'a self,
-        _: &'a [String],
-        _: &'a Requeue,
-        _: Timestamp,
+        endpoints: &'a [String],
+        which: &'a Requeue,
+        now: Timestamp,
     ) -> BoxFuture<'a, StoreResult<u64>> {
-        Box::pin(async { Err(no_webhooks()) })
+        let (endpoints, which) = (endpoints.to_vec(), which.clone());
+        self.tell(BACKGROUND_WITHIN, move |client, sql| {
+            let (endpoints, which) = (endpoints.clone(), which.clone());
+            async move { webhook::requeue(&client, &sql, &endpoints, &which, now).await }
+        })
     }
 
     fn webhook_endpoints(&self) -> BoxFuture<'_, StoreResult<Vec<WebhookEndpoint>>> {
-        Box::pin(async { Ok(Vec::new()) })
+        self.ask(BACKGROUND_WITHIN, move |client, sql| async move { webhook::endpoints(&client, &sql).await })
     }
 
     fn ping(&self) -> BoxFuture<'_, StoreResult<()>> {
