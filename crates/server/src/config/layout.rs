@@ -10,13 +10,9 @@ use super::words::{ColumnNames, Layout, Preset, StoreUrl};
 pub(crate) fn layout(store: &Store, existing: &StoreExisting, root: &Table<'_>) -> Tables {
     let (table, inner) = (root.table("store"), root.table("store").table("existing"));
     if store.url == StoreUrl::Memory && store.layout != Layout::Standalone {
-        table.problem("layout", "memory has one layout: write \"standalone\", or name a file in store.url");
-    }
-    #[cfg(feature = "postgres")]
-    if matches!(store.url, StoreUrl::Postgres(_)) && store.layout != Layout::Standalone {
         table.problem(
             "layout",
-            "PostgreSQL has one layout so far: write \"standalone\", or name a file (sqlite:…) in store.url",
+            "memory has one layout: write \"standalone\", or name a file or a database in store.url",
         );
     }
     if store.layout != Layout::Existing {

@@ -1,19 +1,23 @@
 //! Every statement, in one place. `@` stands for the schema. None needs anything of its session: no setting, no prepared name, no
 //! temporary table, no advisory lock; so they run behind a pooler that gives each transaction another connection.
 
+use super::one_row::OneRow;
+
 /// Declares the statements and fills in the schema once, when a store is opened.
 macro_rules! statements {
     ($($(#[doc = $about:literal])* $name:ident = $text:expr;)+) => {
         /// The statements of one store.
         pub(super) struct Sql {
+            /// Those of a table of which a row is a verification; `None` in the layout `standalone`.
+            pub(super) one_row: Option<OneRow>,
             $($(#[doc = $about])* pub(super) $name: String,)+
         }
 
         impl Sql {
             /// With a schema, as it is (it is quoted here).
-            pub(super) fn new(schema: &str) -> Self {
+            pub(super) fn new(schema: &str, one_row: Option<OneRow>) -> Self {
                 let prefix = format!("{}.", quoted(schema));
-                Self { $($name: $text.replace('@', &prefix),)+ }
+                Self { one_row, $($name: $text.replace('@', &prefix),)+ }
             }
         }
     };
