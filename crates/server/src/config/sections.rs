@@ -60,6 +60,19 @@ section! {
 }
 
 section! {
+    /// CAMARA OneTimePasswordSMS v1 (GSMA Open Gateway). Its callers show an API key, and write the text of their messages themselves:
+    /// switch it off where nobody uses it, so that a key that was stolen cannot send texts of the thief's. See docs/camara.md.
+    Camara, Table "server.camara" {
+        /// Whether it is there.
+        enabled: bool = true;
+        /// The path that its calls are under.
+        prefix: Prefix = "/one-time-password-sms/v1";
+        /// The pause before another code may be sent to the same number through it, in place of policy.resend_after: CAMARA has none.
+        resend_after: Duration = "0s", from "0s" to "24h";
+    }
+}
+
+section! {
     /// Where verifications are kept.
     Store, Table "store" {
         /// sqlite: and the path of a file, which is made if it is not there; relative to the working directory. Or a PostgreSQL database:
@@ -324,6 +337,7 @@ pub const SECTIONS: &[&Section] = &[
     &Server::SECTION,
     &Simple::SECTION,
     &Twilio::SECTION,
+    &Camara::SECTION,
     &Store::SECTION,
     &StoreExisting::SECTION,
     &Keys::SECTION,
@@ -427,6 +441,7 @@ impl Texts {
             default_locale: self.default_locale.0.clone(),
             locale_by_country: self.locale_by_country,
             plain_characters: self.plain_characters,
+            allow_links: self.allow_links,
         }
     }
 }

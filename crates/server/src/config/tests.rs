@@ -651,7 +651,7 @@ fn any_value() -> impl Strategy<Value = toml::Value> {
             SECTIONS
                 .iter()
                 .flat_map(|section| section.names().into_iter().chain([section.path]))
-                .chain(["simple", "twilio", "limits", "webhooks", "templates", "en", "url", "secret_file"])
+                .chain(["simple", "twilio", "camara", "limits", "webhooks", "templates", "en", "url", "secret_file"])
                 .collect::<Vec<_>>(),
         );
         prop_oneof![
