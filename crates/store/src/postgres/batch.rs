@@ -248,6 +248,10 @@ impl State {
     }
 
     fn apply(&mut self, found: Option<usize>, changes: Changes) -> Result<(), Error> {
+        if let Some(row) = changes.ended {
+            let found = found.and_then(|at| self.found.get_mut(at)).ok_or_else(unread)?;
+            found.row = Kept { stored: found.row.stored, changed: true, value: row };
+        }
         let at = match changes.verification {
             Some(Write::Insert(row)) => Some(self.insert(row)?),
             Some(Write::Update(row)) => {

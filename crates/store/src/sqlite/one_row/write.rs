@@ -46,7 +46,10 @@ pub(in super::super) fn run(one: &OneRow, session: &mut Session<'_>, job: &mut d
 fn apply(one: &OneRow, connection: &Connection, found: Option<Whole>, changes: &Changes) -> rusqlite::Result<()> {
     match (&changes.verification, found) {
         (None, _) if changes.deliveries.is_empty() => Ok(()),
-        (Some(Write::Insert(row)), _) => {
+        (Some(Write::Insert(row)), found) => {
+            if let (Some(ended), Some((_, deliveries))) = (&changes.ended, found) {
+                rewrite(one, connection, ended, deliveries, &[])?;
+            }
             let deliveries = merge(Vec::new(), &changes.deliveries)?;
             insert(one, connection, row, &deliveries)
         }
