@@ -141,7 +141,9 @@ async fn every_resource_has_its_members_and_their_types() {
         ("WebhookUrl", "https://app.example/x"),
         ("EventTypes", "factor.created"),
     ];
-    let hook = account.post(&account.path("Webhooks"), &hook).await.ok(201);
+    let mut hook = account.post(&account.path("Webhooks"), &hook).await.ok(201);
+    let secret = hook.as_object_mut().unwrap().remove("signing_secret").unwrap();
+    assert!(secret.as_str().unwrap().starts_with("whsec_"));
     is_of(&hook, WEBHOOK);
     assert_eq!(hook["event_types"], json!(["*", "factor.created"]));
     assert_eq!(rows(&account.get(&account.path("Webhooks")).await.ok(200), "webhooks"), [hook]);

@@ -132,7 +132,7 @@ pub struct Fragile {
     inner: MemoryStore,
     pub away: AtomicBool,
     hangs: AtomicBool,
-    panics: AtomicBool,
+    pub panics: AtomicBool,
 }
 
 impl Fragile {

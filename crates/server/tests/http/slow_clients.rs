@@ -101,7 +101,11 @@ async fn bug_h7_a_slow_drip_of_headers_gains_no_time() {
 #[tokio::test]
 async fn bug_h7_half_a_body_is_408() {
     let server = serve(BOUNDS).await;
-    for (path, key) in [("/v1/verifications", &*server.key), ("/api/users/send-otp/", "")] {
+    for (path, key) in [
+        ("/v1/verifications", &*server.key),
+        ("/api/users/send-otp/", ""),
+        ("/one-time-password-sms/v1/send-code", &*server.key),
+    ] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{\"to\":"

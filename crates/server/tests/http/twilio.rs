@@ -110,6 +110,12 @@ async fn bug_a17_without_its_store_this_door_evaluates_nothing() {
         assert!(!got.text().contains("secret-of-the-store"));
     }
     store.away.store(false, Ordering::Relaxed);
+    store.panics.store(true, Ordering::Relaxed);
+    for got in [account.send().await, account.check(&code).await] {
+        says(&got, 500, 20500);
+        assert!(!got.text().contains("secret-of-the-store"));
+    }
+    store.panics.store(false, Ordering::Relaxed);
     assert_eq!(account.check(&code).await.is(200)["valid"], json!(true));
     app.verifier.shut_down(Duration::from_secs(1)).await.unwrap();
     says(&account.send().await, 503, 20503);
