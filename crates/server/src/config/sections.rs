@@ -86,7 +86,7 @@ section! {
         /// PostgreSQL connections of this process: two write decisions, the others do everything else.
         connections: u32 = 6, from 3 to 100;
         /// Which tables: "standalone" keeps its own, with history; "minimal" one small table with the latest verification of each
-        /// destination and purpose; "existing" a table of your application, see [store.existing]. The last two are on SQLite alone.
+        /// destination and purpose; "existing" a table of your application, see [store.existing].
         layout: Layout = "standalone";
         /// Brings the schema up to date when the service starts; if false, run `countersign migrate` before. The table of an
         /// application (layout "existing") is never altered at a start: only `countersign migrate` does that.

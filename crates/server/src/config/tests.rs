@@ -196,7 +196,7 @@ fn what_is_wrong_is_named_with_its_line_and_what_to_write() {
         ),
         (
             "[store]\nlayout = \"minimal\"\n[[applications]]\nname = \"a\"\n[[applications.webhooks]]\nurl = \"http://a\"",
-            "the layout \"minimal\" keeps no events; use an SQLite file",
+            "the layout \"minimal\" keeps no events; write store.layout = \"standalone\"",
         ),
         ("[guard]\nmode = \"enforce\"", "guard.mode: this version has no guard yet"),
         ("[guard]\nmode = \"observe\"", "would protect nobody"),
