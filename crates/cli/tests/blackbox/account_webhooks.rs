@@ -4,13 +4,18 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
+use crate::fleet;
 use crate::house::account::Account;
 use crate::house::plan::{Plan, open};
 use crate::house::sink::sign;
 use crate::house::{Act, House, Sink, phone, until};
 
 fn plan() -> Plan {
-    open().and("[webhooks]\ntimeout = \"1s\"\nallow_private_addresses = true")
+    with_webhooks(open())
+}
+
+fn with_webhooks(plan: Plan) -> Plan {
+    plan.and("[webhooks]\ntimeout = \"1s\"\nallow_private_addresses = true")
 }
 
 async fn begin(plan: Plan) -> (House, Sink, Account) {
@@ -112,8 +117,17 @@ async fn a_webhook_is_told_what_it_wants_of_its_service_and_of_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_are_followed_by_every_process_without_a_restart() {
+    are_followed(plan()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_are_followed_by_every_process_without_a_restart_on_postgresql() {
+    are_followed(with_webhooks(fleet::on(&fleet::postgres::url()))).await;
+}
+
+async fn are_followed(plan: Plan) {
     let (first, second) = (Sink::start().await, Sink::start().await);
-    let (house, _, account) = begin(plan()).await;
+    let (house, _, account) = begin(plan).await;
     // A process in which nobody has said a word.
     let neighbour = house.neighbour().await;
     let there = Account { door: neighbour.door.clone(), ..account.clone() };
