@@ -17,6 +17,7 @@ pub mod deliver;
 pub mod destination;
 pub mod event;
 pub mod follow;
+pub mod guard;
 pub mod id;
 pub mod language;
 pub mod limit;

@@ -8,6 +8,7 @@ use countersign_core::channel::Channel;
 use countersign_core::code::Code;
 use countersign_core::decision::Chance;
 use countersign_core::destination::Destination;
+use countersign_core::guard::{Filled, Noticed};
 use countersign_core::id::{ApplicationName, Purpose, ServiceId, VerificationId};
 use countersign_core::limit::ExtraLimit;
 use countersign_core::own_text;
@@ -204,6 +205,13 @@ impl SendRequest {
         self
     }
 
+    /// By an application that answers for it: the guard counts it, and does not refuse it.
+    #[must_use]
+    pub const fn unguarded(mut self) -> Self {
+        self.terms.unguarded = true;
+        self
+    }
+
     /// For an end user at this address, counted by the client limits. An IPv6 address should be given as its /64.
     #[must_use]
     pub fn client(mut self, client: impl Into<String>) -> Self {
@@ -311,13 +319,29 @@ impl Verifier {
     }
 
     async fn decide(&self, send: Send) -> Result<Sent, Failure> {
-        let application = Arc::clone(&send.application);
-        let application = application.name.as_str();
+        let rules = Arc::clone(&send.application);
+        let application = rules.name.as_str();
         let answer = store::ask(&*self.inner.store, send).await?;
+        if let Err(Refusal::FraudSuspected { country }) = &answer {
+            self.inner.observer.observe(Observation::Suspected { application, country: *country, refused: true });
+        }
         let sent = answer.map_err(|refusal| self.refused(application, refusal))?;
         let channel = sent.verification.channel;
         self.inner.observer.observe(Observation::Sent { application, channel, begun: sent.begun });
+        self.tell_what_the_guard_noticed(&rules, &sent);
         Ok(sent)
+    }
+
+    fn tell_what_the_guard_noticed(&self, rules: &Application, sent: &Sent) {
+        let (application, country) = (rules.name.as_str(), sent.verification.to.country());
+        if sent.noticed.suspected {
+            self.inner.observer.observe(Observation::Suspected { application, country, refused: false });
+        }
+        for Filled { block, unconfirmed } in &sent.noticed.filled {
+            let mode = rules.guard.mode.as_str();
+            tracing::warn!(application, %block, unconfirmed, mode, "a block of numbers is full of sends that nobody confirmed");
+            self.inner.observer.observe(Observation::Alarm { application, country });
+        }
     }
 }
 
@@ -328,7 +352,7 @@ impl Verifier {
         let found = self.inner.store.verification_of(application, chance.delivery).await?;
         Ok(found.map(|(verification, deliveries)| {
             let begun = verification.id.same_as(&chance.verification);
-            Sent { verification, deliveries, begun, carry: None }
+            Sent { verification, deliveries, begun, carry: None, noticed: Noticed::default() }
         }))
     }
 }

@@ -48,14 +48,14 @@ pub fn own() -> Server {
     Server::start(&[]).unwrap_or_else(|why| panic!("this test of the PostgreSQL store did NOT run: {why}"))
 }
 
-async fn fleet(plan: Plan) -> (Vec<House>, Sink) {
+pub async fn fleet(plan: Plan) -> (Vec<House>, Sink) {
     let (first, sink) = House::with_sink(plan).await;
     let (second, third) = (first.neighbour().await, first.neighbour().await);
     (vec![first, second, third], sink)
 }
 
 /// All of them at the same instant, one after the other of the doors.
-async fn race(houses: &[House], requests: Vec<Vec<u8>>) -> Vec<Reply> {
+pub async fn race(houses: &[House], requests: Vec<Vec<u8>>) -> Vec<Reply> {
     let barrier = Arc::new(Barrier::new(requests.len()));
     let mut tasks = Vec::with_capacity(requests.len());
     for (nth, request) in requests.into_iter().enumerate() {

@@ -28,6 +28,7 @@ mod mail;
 mod moving;
 mod production;
 mod providers;
+mod pumping;
 mod readme;
 mod receipts;
 mod redeem;

@@ -24,6 +24,7 @@ fn samples() -> Vec<(&'static str, Refusal)> {
         ("a text to a landline", Refusal::InvalidDestination(InvalidDestination::Channel)),
         ("the country is not allowed", Refusal::CountryBlocked),
         ("the type of number is blocked", Refusal::NumberTypeBlocked),
+        ("the guard suspects pumping", Refusal::FraudSuspected { country: None }),
         ("nothing carries this channel", Refusal::UnsupportedChannel),
         ("sent as often as it may be", Refusal::MaxSendsReached { retry_after: wait }),
         ("sent again too soon", Refusal::ResendTooSoon { retry_after: wait, pause: wait }),

@@ -66,6 +66,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
     let delivery = one(&root, "delivery", Delivery::SECTION.names(), Delivery::read);
     let texts = one(&root, "texts", Texts::SECTION.names(), Texts::read);
     let limits = limits(&root, report).unwrap_or_else(default_limits);
+    let guard = one(&root, "guard", Guard::SECTION.names(), Guard::read);
     let descriptors = descriptors(&root, &delivery);
     // The default, left as it stands in the default file, means the same as none.
     let public_url_is_set = server.public_url != Server::default().public_url;
@@ -85,10 +86,9 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         store,
         keys: one(&root, "keys", Keys::SECTION.names(), Keys::read),
         tokens: one(&root, "tokens", Tokens::SECTION.names(), Tokens::read),
-        guard: one(&root, "guard", Guard::SECTION.names(), Guard::read),
         log: one(&root, "log", Log::SECTION.names(), Log::read),
         cleanup: one(&root, "cleanup", CleanupKeys::SECTION.names(), CleanupKeys::read),
-        applications: applications(&root, &policy, texts.allow_links, &webhooks, report),
+        applications: applications(&root, &policy, &guard, texts.allow_links, &webhooks, report),
         webhooks,
         routes: routes(&root, &providers),
         templates: templates(&root, texts.allow_links),
@@ -96,6 +96,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         test_destinations: test_destinations(&root, &policy),
         policy,
         limits,
+        guard,
         delivery,
         descriptors,
         providers,
@@ -168,12 +169,17 @@ pub(super) fn missing_key(row: &Table<'_>, name: &'static str, missing: bool, se
 fn applications(
     root: &Table<'_>,
     policy: &Policy,
+    guard: &Guard,
     allow_links: bool,
     terms: &WebhookTerms,
     report: &Report,
 ) -> Vec<ApplicationSettings> {
-    let known = [&ApplicationKeys::SECTION.names()[..], &Policy::SECTION.names(), &["limits", "templates", "webhooks"]]
-        .concat();
+    let known = [
+        &ApplicationKeys::SECTION.names()[..],
+        &Policy::SECTION.names(),
+        &["guard", "limits", "templates", "webhooks"],
+    ]
+    .concat();
     let mut applications: Vec<ApplicationSettings> = Vec::new();
     for row in root.rows("applications").unwrap_or_default() {
         row.finish(&known, &elsewhere);
@@ -184,9 +190,12 @@ fn applications(
         let limits = limits(&row, report);
         let policy = Policy::read(&row, policy);
         workflow(&row, &policy);
+        let guard_table = row.table("guard");
+        guard_table.finish(&Guard::SECTION.names(), &elsewhere);
+        let guard = Guard::read(&guard_table, guard);
         let templates = templates(&row, allow_links);
         let webhooks = webhook::endpoints(&row, &keys.name, terms);
-        applications.push(ApplicationSettings { policy, limits, templates, webhooks, keys });
+        applications.push(ApplicationSettings { policy, guard, limits, templates, webhooks, keys });
     }
     applications
 }

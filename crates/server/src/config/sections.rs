@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use countersign::core::channel::Channel;
 use countersign::core::destination::{Country, NumberType};
+use countersign::core::guard::{self, Mode};
 use countersign::core::id::{ApplicationName, Purpose};
 use countersign::core::limit::{LimitRule, Of, Per};
 use countersign::core::policy::{self, Countries, DeliveryPolicy, TextPolicy, Unknown};
@@ -16,9 +17,7 @@ use ipnet::IpNet;
 use super::section::{Section, section};
 use super::value::{AndroidAppHash, Host, Locale, Origin, Prefix, PublicUrl};
 use super::webhook::{SecretFiles, WebhookEvents, WebhookSecrets, WebhookUrl};
-use super::words::{
-    ColumnNames, GuardMode, Layout, Listen, LogFormat, LogLevel, Preset, Schema, StoreUrl, TestCode, Wanted,
-};
+use super::words::{ColumnNames, Layout, Listen, LogFormat, LogLevel, Preset, Schema, StoreUrl, TestCode, Wanted};
 use crate::token::Algorithm;
 
 section! {
@@ -154,7 +153,7 @@ section! {
         /// The countries that may be written to, as two letters; ["*"] is every one.
         allowed_countries: Countries = ["*"], like ["TZ", "KE"];
         /// Types of numbers that are never written to: they cost money or reach nobody.
-        blocked_number_types: Vec<NumberType> = ["toll_free", "premium_rate", "shared_cost", "pager", "uan", "voicemail"];
+        blocked_number_types: Vec<NumberType> = ["toll_free", "premium_rate", "shared_cost", "pager", "uan", "voicemail", "satellite"];
         /// The purposes that requests may name; an empty list allows any.
         purposes: Vec<Purpose> = [], like ["login", "registration"];
         /// Whether a request may choose its own code.
@@ -180,10 +179,19 @@ section! {
 }
 
 section! {
-    /// The guard against fraud.
+    /// The guard against SMS pumping: messages to numbers whose owners earn by them, and never confirm. See docs/guard.md. An application
+    /// may have its own: [applications.guard].
     Guard, Table "guard" {
-        /// "off" is all that this version has.
-        mode: GuardMode = "off";
+        /// "observe" counts and gives the alarm; "enforce" also refuses sends to a block of numbers that is full, until it has drained.
+        mode: Mode = "off";
+        /// How many sends that nobody confirmed a block of 10,000 numbers bears; a million numbers bear 10 times, a country or a mail
+        /// domain 100 times as many.
+        unconfirmed: u32 = 50, from 1 to 1000000;
+        /// How long a full block takes to drain.
+        window: Duration = "24h", from "1m" to "31d";
+        /// The percentage of sends that must be confirmed for a block never to fill, however many there are. Each approval takes back
+        /// 100 divided by this.
+        least_conversion: u32 = 25, from 1 to 100;
     }
 }
 
@@ -228,7 +236,7 @@ section! {
 
 section! {
     /// An application (tenant). Without any row there is one called `default`. Any key of [policy] may stand here too, for this
-    /// application alone, and [[applications.limits]], which replace [[limits]] for it.
+    /// application alone, [applications.guard], and [[applications.limits]], which replace [[limits]] for it.
     ApplicationKeys, Rows "applications" {
         /// Its name.
         name: ApplicationName = "default";
@@ -329,6 +337,19 @@ section! {
         code: TestCode, like "123456";
         /// Only for this application; if not set, for all.
         application: Option<ApplicationName>, like "default";
+    }
+}
+
+impl Guard {
+    /// The rules that these keys mean.
+    #[must_use]
+    pub const fn rules(&self) -> guard::Guard {
+        guard::Guard {
+            mode: self.mode,
+            unconfirmed: self.unconfirmed,
+            window: self.window,
+            least_conversion: self.least_conversion,
+        }
     }
 }
 

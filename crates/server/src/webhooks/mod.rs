@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use countersign::core::event::{Event, EventKind};
+use countersign::core::guard::{Guard, Look, Standing};
 use countersign::core::id::{ApplicationName, ServiceId};
 use countersign::core::verification::Verification;
 use countersign::store::{StoreError, WithDeliveries};
@@ -309,7 +310,8 @@ impl Webhooks {
                 continue;
             };
             let id = body::event_id(*place, event);
-            let body = body::body(&id, event, verification, deliveries, now);
+            let guard = if event.kind == EventKind::GuardBlocked { self.guard(verification).await? } else { None };
+            let body = body::body(&id, event, (verification, deliveries), guard.as_ref(), now);
             let wanting = wanting.into_iter().filter(|endpoint| endpoint.wants_of(verification));
             messages.extend(wanting.map(|endpoint| WebhookMessage {
                 endpoint: endpoint.id.clone(),
@@ -325,6 +327,14 @@ impl Webhooks {
             }));
         }
         Ok(messages)
+    }
+
+    /// The guard of a verification's application, and how the blocks of its number stand.
+    async fn guard(&self, verification: &Verification) -> Result<Option<(Guard, Vec<Standing>)>, StoreError> {
+        let Ok(application) = self.verifier.application(&verification.application) else { return Ok(None) };
+        let rules = application.guard.clone();
+        let look = Look { application, to: verification.to.clone(), now: self.verifier.now() };
+        Ok(Some((rules, countersign::store::ask(&**self.store(), look).await?)))
     }
 
     /// Takes up and carries in tasks of its own.

@@ -121,7 +121,8 @@ impl No {
             Refusal::NotPending { .. } => VERIFICATION_EXPIRED.into(),
             Refusal::InvalidDestination(InvalidDestination::Channel)
             | Refusal::CountryBlocked
-            | Refusal::NumberTypeBlocked => NOT_ALLOWED.into(),
+            | Refusal::NumberTypeBlocked
+            | Refusal::FraudSuspected { .. } => NOT_ALLOWED.into(),
             Refusal::InvalidDestination(reason) => Self::invalid(format!("phoneNumber: {reason}")),
             Refusal::UnsupportedChannel => {
                 Self { message: "This number is of no network served here".into(), ..NOT_FOUND.into() }
