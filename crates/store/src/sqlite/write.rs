@@ -80,6 +80,9 @@ fn apply(
     is_there: impl Fn(&LimitKey) -> bool,
 ) -> rusqlite::Result<Option<i64>> {
     let mut place = place;
+    if let Some(row) = &changes.ended {
+        update_verification(session, place, row)?;
+    }
     match &changes.verification {
         Some(Write::Insert(row)) => place = Some(insert_verification(session, row)?),
         Some(Write::Update(row)) => update_verification(session, place, row)?,
