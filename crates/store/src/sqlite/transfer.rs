@@ -167,7 +167,7 @@ pub(super) fn load(one_row: Option<&OneRow>, session: &mut Session<'_>, row: &Tr
             write::create_key(connection, row).map(|()| Loaded::New)
         }
         TransferRow::Record(row) => write::create_record(connection, row).map(|_| Loaded::New),
-        TransferRow::Limit(key, tat) => write::put_limit(session, key, *tat, false).map(|()| Loaded::New),
+        TransferRow::Limit(key, tat) => write::put_limit(session, key, *tat).map(|()| Loaded::New),
         TransferRow::Guesses(key, log) => write::put_guesses(session, key, log).map(|()| Loaded::New),
         TransferRow::Answer(row) => {
             write::put_answer(connection, &row.key, &row.begun)?;

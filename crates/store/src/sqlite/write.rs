@@ -39,8 +39,7 @@ pub(super) fn run(session: &mut Session<'_>, job: &mut dyn Job) -> rusqlite::Res
         snapshot.deliveries = row.deliveries.unwrap_or_default();
     }
     let changes = job.decide(&snapshot);
-    let is_there = |key: &LimitKey| is_among(key, &reads.limits, &snapshot.limits);
-    place = apply(session, place, &changes, is_there)?;
+    place = apply(session, place, &changes)?;
     if let Some(row) = as_written(place, reads.deliveries, snapshot, changes) {
         session.put_recent(row);
     }
@@ -67,18 +66,8 @@ fn as_written(place: Option<i64>, deliveries_read: bool, snapshot: Snapshot, cha
     Some(Row { place: place?, verification, deliveries: Some(deliveries) })
 }
 
-/// Whether a counter was found when the counters of a decision were read.
-pub(super) fn is_among(key: &LimitKey, asked: &[LimitKey], found: &[Option<Tat>]) -> bool {
-    asked.iter().zip(found).any(|(asked, found)| asked == key && found.is_some())
-}
-
 /// Writes; the place of the verification that it is about.
-fn apply(
-    session: &mut Session<'_>,
-    place: Option<i64>,
-    changes: &Changes,
-    is_there: impl Fn(&LimitKey) -> bool,
-) -> rusqlite::Result<Option<i64>> {
+fn apply(session: &mut Session<'_>, place: Option<i64>, changes: &Changes) -> rusqlite::Result<Option<i64>> {
     let mut place = place;
     if let Some(row) = &changes.ended {
         update_verification(session, place, row)?;
@@ -95,18 +84,14 @@ fn apply(
         }
     }
     apply_events(session, changes)?;
-    apply_support(session, changes, is_there)?;
+    apply_support(session, changes)?;
     Ok(place)
 }
 
 /// Counters, wrong guesses, and the write that is none.
-pub(super) fn apply_support(
-    session: &mut Session<'_>,
-    changes: &Changes,
-    is_there: impl Fn(&LimitKey) -> bool,
-) -> rusqlite::Result<()> {
+pub(super) fn apply_support(session: &mut Session<'_>, changes: &Changes) -> rusqlite::Result<()> {
     for (key, tat) in &changes.limits {
-        put_limit(session, key, *tat, is_there(key))?;
+        put_limit(session, key, *tat)?;
     }
     if let Some((key, log)) = &changes.guesses {
         put_guesses(session, key, log)?;
@@ -121,15 +106,11 @@ pub(super) fn apply_events(session: &mut Session<'_>, changes: &Changes) -> rusq
     changes.events.iter().try_for_each(|event| put_event(session, None, event))
 }
 
-/// Whoever read the counter knows whether it is there. `INSERT OR REPLACE` would find that out again, and copy the page that it
-/// writes to, in case a later row of the statement fails.
-pub(super) fn put_limit(session: &mut Session<'_>, key: &LimitKey, tat: Tat, is_there: bool) -> rusqlite::Result<()> {
-    let statement = if is_there {
-        session.prepare("UPDATE limit_state SET tat = ?2 WHERE key = ?1")?
-    } else {
-        session.prepare("INSERT INTO limit_state (key, tat) VALUES (?1, ?2)")?
-    };
-    statement.execute(params![key.0, tat.0]).and_then(exactly_one)
+pub(super) fn put_limit(session: &mut Session<'_>, key: &LimitKey, tat: Tat) -> rusqlite::Result<()> {
+    session
+        .prepare("INSERT OR REPLACE INTO limit_state (key, tat) VALUES (?1, ?2)")?
+        .execute(params![key.0, tat.0])
+        .map(drop)
 }
 
 pub(super) fn put_guesses(session: &mut Session<'_>, key: &GuessKey, log: &GuessLog) -> rusqlite::Result<()> {

@@ -40,7 +40,7 @@ pub(in super::super) fn run(one: &OneRow, session: &mut Session<'_>, job: &mut d
     if one.has_events() {
         support::apply_events(session, &changes)?;
     }
-    support::apply_support(session, &changes, |key| support::is_among(key, &reads.limits, &snapshot.limits))
+    support::apply_support(session, &changes)
 }
 
 fn apply(one: &OneRow, connection: &Connection, found: Option<Whole>, changes: &Changes) -> rusqlite::Result<()> {
