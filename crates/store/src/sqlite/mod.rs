@@ -528,9 +528,7 @@ impl Store for SqliteStore {
 
     fn ping(&self) -> BoxFuture<'_, StoreResult<()>> {
         // In the writer's turn, though it writes nothing: a file that can only be read takes no decision.
-        Box::pin(
-            self.write(|session| session.connection().query_row("SELECT one FROM decoy", [], |_| Ok(()))),
-        )
+        Box::pin(self.write(|session| session.connection().query_row("SELECT one FROM decoy", [], |_| Ok(()))))
     }
 
     fn close(&self) -> BoxFuture<'_, StoreResult<()>> {
