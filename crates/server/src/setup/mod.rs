@@ -29,9 +29,6 @@ pub use countersign_providers as providers;
 /// Which tables the store has.
 pub use countersign_store::layout::Layout;
 
-/// How soon an application that another process creates is served here.
-const NEW_APPLICATIONS_EVERY: Duration = Duration::from_secs(1);
-
 /// How soon a key ring that was rotated is taken up here.
 const KEYS_EVERY: Duration = Duration::from_secs(1);
 
@@ -287,23 +284,13 @@ impl Parts {
         Ok((name, key))
     }
 
-    /// Takes up applications that other processes create (`countersign app create`), until the task is aborted.
-    #[must_use]
-    pub fn watch_applications(&self) -> JoinHandle<()> {
-        let (settings, verifier) = (Arc::clone(&self.settings), self.verifier.clone());
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(NEW_APPLICATIONS_EVERY).await;
-                // A store that is away is noticed by those who wait for an answer.
-                let Ok(records) = verifier.store().applications().await else { continue };
-                for record in records {
-                    if verifier.application(&record.name).is_err() {
-                        tracing::info!(application = %record.name, "a new application");
-                        verifier.set_application(settings.application(&record.name));
-                    }
-                }
-            }
-        })
+    /// Takes up applications that other processes create (`countersign app create`) with their first request.
+    pub fn welcome_applications(&self) {
+        let settings = Arc::clone(&self.settings);
+        self.verifier.set_newcomers(move |name| {
+            tracing::info!(application = %name, "a new application");
+            settings.application(name)
+        });
     }
 }
 
@@ -363,10 +350,8 @@ mod tests {
         let name: ApplicationName = "other".parse().unwrap();
         assert!(parts.verifier.application(&name).is_err());
         parts.verifier.create_application(&name).await.unwrap();
-        let watch = parts.watch_applications();
-        tokio::time::sleep(NEW_APPLICATIONS_EVERY * 2).await;
+        parts.welcome_applications();
         assert_eq!(parts.verifier.application(&name).unwrap().policy.code_length, 7);
-        watch.abort();
         let again = open(settings, None).await.unwrap();
         assert_eq!(again.verifier.application(&name).unwrap().policy.code_length, 7);
     }
