@@ -349,7 +349,7 @@ impl Settings {
     /// How webhooks are sent.
     #[must_use]
     pub const fn webhook_terms(&self) -> Terms {
-        Terms { timeout: self.webhooks.timeout, allow_private: self.webhooks.allow_private_addresses }
+        Terms { timeout: self.webhooks.timeout, reach: self.webhooks.reach(self.server.production) }
     }
 
     fn templates(&self, own: &[TemplateText]) -> Templates {

@@ -28,6 +28,7 @@ use super::tree::{Data, Node};
 #[cfg(feature = "postgres")]
 use super::words::StoreUrl;
 use super::{ApplicationSettings, ProviderSettings, RouteSettings, Settings, layout, production, senders, webhook};
+use crate::webhooks::address::Reach;
 
 /// What stands at the top of a file.
 const TOP: [&str; 17] = [
@@ -75,6 +76,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         None => (true, vec![ProviderSettings::inbox(&delivery)]),
     };
     let webhooks = one(&root, "webhooks", WebhookTerms::SECTION.names(), WebhookTerms::read);
+    let reach = webhooks.reach(server.production);
     let settings = Settings {
         public_url_is_set,
         server,
@@ -87,7 +89,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         guard: one(&root, "guard", Guard::SECTION.names(), Guard::read),
         log: one(&root, "log", Log::SECTION.names(), Log::read),
         cleanup: one(&root, "cleanup", CleanupKeys::SECTION.names(), CleanupKeys::read),
-        applications: applications(&root, &policy, texts.allow_links, &webhooks, report),
+        applications: applications(&root, &policy, texts.allow_links, reach, report),
         webhooks,
         routes: routes(&root, &providers),
         templates: templates(&root, texts.allow_links),
@@ -168,7 +170,7 @@ fn applications(
     root: &Table<'_>,
     policy: &Policy,
     allow_links: bool,
-    terms: &WebhookTerms,
+    reach: Reach,
     report: &Report,
 ) -> Vec<ApplicationSettings> {
     let known = [&ApplicationKeys::SECTION.names()[..], &Policy::SECTION.names(), &["limits", "templates", "webhooks"]]
@@ -184,7 +186,7 @@ fn applications(
         let policy = Policy::read(&row, policy);
         workflow(&row, &policy);
         let templates = templates(&row, allow_links);
-        let webhooks = webhook::endpoints(&row, &keys.name, terms);
+        let webhooks = webhook::endpoints(&row, &keys.name, reach);
         applications.push(ApplicationSettings { policy, limits, templates, webhooks, keys });
     }
     applications

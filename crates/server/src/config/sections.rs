@@ -248,8 +248,8 @@ section! {
     WebhookTerms, Table "webhooks" {
         /// How long an endpoint may take to answer.
         timeout: Duration = "10s", from "1s" to "60s";
-        /// Whether endpoints may be at addresses that are not of the public internet: this machine, private networks. For development, and
-        /// where whoever writes this file may reach everything that this machine can.
+        /// Whether endpoints may be at addresses that are not of the public internet, as those of private networks: where whoever writes
+        /// this file may reach everything that this machine can. This machine itself (127.0.0.1, localhost) may be one unless server.production.
         allow_private_addresses: bool = false;
     }
 }

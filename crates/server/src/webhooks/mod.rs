@@ -91,8 +91,8 @@ impl Endpoint {
 pub struct Terms {
     /// How long one may take to answer.
     pub timeout: Duration,
-    /// Whether they may be on private networks: for development.
-    pub allow_private: bool,
+    /// How far off they may be.
+    pub reach: address::Reach,
 }
 
 /// Carries events to endpoints.
@@ -147,7 +147,7 @@ impl Webhooks {
         metrics: Option<Arc<Metrics>>,
     ) -> Result<Self, String> {
         let secure = endpoints.iter().any(|endpoint| endpoint.url.scheme() == "https");
-        let sender = Sender::new(secure, terms.timeout, terms.allow_private)?;
+        let sender = Sender::new(secure, terms.timeout, terms.reach)?;
         let endpoints = endpoints.into_iter().map(Arc::new).collect();
         Ok(Self { verifier, endpoints, sender, terms, metrics, position: Mutex::new(None) })
     }
