@@ -173,15 +173,19 @@ impl LimitRule {
     /// Whether one more is allowed at `now`.
     #[must_use]
     pub fn check(&self, stored: Option<Tat>, now: Timestamp) -> Verdict {
+        if self.quota == 0 {
+            // No wait mends it; the longest one that is ever told keeps clients from asking again each second.
+            return Verdict::Refused { retry_after: self.window };
+        }
         let now = now.as_millis().saturating_mul(1000);
         let window = i64::try_from(self.window.as_micros()).unwrap_or(i64::MAX).max(1);
-        let quota = i64::from(self.quota.max(1));
+        let quota = i64::from(self.quota);
         // Rounded up, and the window with it, so that exactly `quota` fit whether or not it divides the window.
         let interval = window / quota + i64::from(window % quota > 0);
         // A clock that was ahead and has been set right must not lock anybody out for longer than a window.
         let full = now.saturating_add(interval.saturating_mul(quota));
         let tat = stored.map_or(now, |tat| tat.0.clamp(now, full)).saturating_add(interval);
-        if self.quota == 0 || tat > full {
+        if tat > full {
             return Verdict::Refused {
                 retry_after: Duration::from_micros(
                     u64::try_from(tat.saturating_sub(full).clamp(1, window)).unwrap_or(1),
@@ -235,6 +239,12 @@ mod tests {
         assert!(wait <= rule.window);
         assert!(matches!(rule.check(tat, start + wait - Duration::from_secs(1)), Verdict::Refused { .. }));
         assert!(matches!(rule.check(tat, start + wait), Verdict::Allowed { .. }));
+    }
+
+    #[test]
+    fn bug_a14_a_quota_of_none_does_not_invite_to_ask_again_at_once() {
+        let (rule, now) = (rule(0, 3600), Timestamp::from_millis(1_700_000_000_000));
+        assert_eq!(rule.check(None, now), Verdict::Refused { retry_after: rule.window });
     }
 
     #[test]
