@@ -75,15 +75,15 @@ section! {
         /// Which tables: "standalone" keeps its own, with history; "minimal" one small table with the latest verification of each
         /// destination and purpose; "existing" a table of your application, see [store.existing]. The last two are on SQLite alone.
         layout: Layout = "standalone";
-        /// Brings the schema up to date when the service starts; if false, run `countersign migrate` before. The table of an
-        /// application (layout "existing") is never altered at a start: only `countersign migrate` does that.
+        /// Brings the schema up to date when the service starts; if false, run `countersign migrate` before. To the table of an
+        /// application (layout "existing") it adds the columns and indexes that are lacking, and touches nothing else.
         migrate: bool = true;
     }
 }
 
 section! {
     /// A table that your application already has, for layout = "existing": its own code then sees what was verified. What it lacks is
-    /// shown by `countersign migrate --print` and added by `countersign migrate`; rows that others write are never touched.
+    /// shown by `countersign migrate --print` and added at the start (store.migrate); rows that others write are never touched.
     StoreExisting, Table "store.existing" {
         /// A known model: "django" is table verification with verification_id, phone in digits, verification_type, verified,
         /// created_at and expires_at. The other keys change it; without a preset all of them are needed.

@@ -85,9 +85,7 @@ impl SetUpError {
 pub async fn open(settings: Arc<Settings>, observer: Option<Arc<dyn Observer>>) -> Result<Parts, SetUpError> {
     let Opened { ring, made: _, warning } =
         Ring::open_or_make(&key_file(&settings), settings.server.production, SystemClock.now())?;
-    // Somebody else's table is altered when somebody says so, not because a service starts.
-    let migrate = settings.store.migrate && !matches!(settings.layout, Layout::Existing(_));
-    let store = open_store(&settings, migrate)?;
+    let store = open_store(&settings, settings.store.migrate)?;
     let surroundings = Surroundings::default();
     let mut builder = Verifier::builder().store(Arc::clone(&store)).keys(ring.codes(SystemClock.now()));
     for provider in &settings.providers {
