@@ -132,6 +132,9 @@ pub enum Command {
     /// Texts: what would be sent, in which language, and what it costs
     #[command(subcommand)]
     Template(Template),
+    /// The guard against SMS pumping: which blocks of numbers are full, and opening one
+    #[command(subcommand)]
+    Guard(Guard),
     /// Webhooks to applications: how endpoints fare, what is to be sent again, whether one is there
     #[command(subcommand)]
     Webhook(Webhook),
@@ -409,6 +412,30 @@ pub struct Preview {
     /// How long the code works [default: policy.ttl]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub ttl: Option<Duration>,
+}
+
+/// `guard`.
+#[derive(Debug, Subcommand)]
+pub enum Guard {
+    /// Show the blocks that are full, or at least half full, of sends that nobody confirmed
+    ///
+    /// It walks through all counters of the store.
+    #[command(
+        after_help = "Examples:\n  countersign guard list\n  countersign guard list --all --app shop\n  countersign guard list --json | jq '.blocks[] | select(.blocked)'"
+    )]
+    List {
+        /// Every block that has any
+        #[arg(long)]
+        all: bool,
+    },
+    /// Forget the sends that nobody confirmed in a block, so that it is written to again
+    #[command(
+        after_help = "Examples:\n  countersign guard open +25569423xxxx\n  countersign guard open TZ --app shop\n\nFor a block that filled up in good faith, as when an operator was down for hours."
+    )]
+    Open {
+        /// The block, as `guard list` shows it
+        block: String,
+    },
 }
 
 /// `webhook`.

@@ -279,10 +279,10 @@ fn doctor_walks_the_checklist_and_makes_nothing() {
     );
     place.run("key create");
     assert_eq!(place.run("doctor").code, 0);
-    place.write("bad.toml", "[guard]\nmode = \"enforce\"\n");
+    place.write("bad.toml", "[guard]\nmode = \"on\"\n");
     let bad = place.run("doctor --config bad.toml");
     assert_eq!(bad.code, 2);
-    assert!(bad.out.starts_with("FIX  config       bad.toml:2: guard.mode: this version has no guard"), "{}", bad.out);
+    assert!(bad.out.starts_with("FIX  config       bad.toml:2: guard.mode: must be \"off\""), "{}", bad.out);
     place.write("nowhere.toml", "[store]\nurl = \"sqlite:/nowhere/at/all/a.db\"\n");
     assert_eq!(place.run("doctor --config nowhere.toml").code, 3);
     std::fs::write(

@@ -15,6 +15,7 @@ use crate::code::{Binding, Code, CodeSource, CodeUnavailable, KeyRing};
 use crate::decision::{Changes, Decision, GuessKey, Lookup, Reads, Snapshot, Write};
 use crate::destination::Destination;
 use crate::event::EventKind;
+use crate::guard;
 use crate::id::{Purpose, ServiceId, VerificationId};
 use crate::limit::Of;
 use crate::policy::{Application, Policy};
@@ -135,11 +136,9 @@ impl Decision for Check {
 
     fn reads(&self, verification: Option<&Verification>) -> Reads {
         let Some(to) = self.destination(verification) else { return Reads::default() };
-        Reads {
-            limits: limit_keys(&self.application, to, self.client.as_deref(), Of::Checks),
-            guesses: Some(GuessKey::new(&self.application.name, to)),
-            deliveries: true,
-        }
+        let mut limits = limit_keys(&self.application, to, self.client.as_deref(), Of::Checks);
+        limits.extend(guard::keys_of_approval(&self.application, to));
+        Reads { limits, guesses: Some(GuessKey::new(&self.application.name, to)), deliveries: true }
     }
 
     fn decide(&self, snapshot: &Snapshot) -> (Changes, Self::Answer) {
@@ -166,7 +165,12 @@ impl Decision for Check {
         if answer.is_err() {
             return (Changes::default(), answer);
         }
-        changes.limits = charged;
+        if let Ok(Ok(Checked { result: CheckResult::Approved, .. })) = &answer {
+            let guarded = guard::keys_of_approval(&self.application, to).len();
+            let (_, guarded) = snapshot.limits.split_at(snapshot.limits.len().saturating_sub(guarded));
+            changes.limits = guard::confirm(&self.application, to, guarded, self.now);
+        }
+        changes.limits.extend(charged);
         // An answer about a destination must cost the same whether or not anything is pending there.
         changes.decoy = changes.verification.is_none() && matches!(self.against, Against::Destination { .. });
         (changes, answer)

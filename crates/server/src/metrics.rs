@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use countersign::core::destination::Country;
 use countersign::{Observation, Observer};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -26,6 +27,8 @@ pub struct Metrics {
     registry: Registry,
     sends: Family<SendLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
+    guard_sends: Family<SuspectedLabels, Counter>,
+    guard_alarms: Family<AlarmLabels, Counter>,
     checks: Family<CheckLabels, Counter>,
     deliveries: Family<DeliveryLabels, Counter>,
     delivery_seconds: Timed<CarrierLabels>,
@@ -56,6 +59,24 @@ struct SendLabels {
 struct RefusalLabels {
     application: String,
     code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SuspectedLabels {
+    application: String,
+    country: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AlarmLabels {
+    application: String,
+    country: String,
+}
+
+/// `none` for mail, and for numbers of no country.
+fn country_label(country: Option<Country>) -> String {
+    country.map_or_else(|| "none".to_owned(), |country| country.to_string())
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -124,6 +145,8 @@ impl Default for Metrics {
             registry: Registry::with_prefix("countersign"),
             sends: Family::default(),
             refusals: Family::default(),
+            guard_sends: Family::default(),
+            guard_alarms: Family::default(),
             checks: Family::default(),
             deliveries: Family::default(),
             delivery_seconds: Family::new_with_constructor(histogram),
@@ -158,6 +181,10 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register("sends", "Messages committed to the outbox", self.sends.clone());
         registry.register("refusals", "Requests that were refused, by code", self.refusals.clone());
+        let help = "Sends that the guard suspects: refused, or let through because it observes or the application answers for them";
+        registry.register("guard_suspected", help, self.guard_sends.clone());
+        let help = "Times that a block of numbers filled up with sends that nobody confirmed";
+        registry.register("guard_alarms", help, self.guard_alarms.clone());
         registry.register("checks", "Codes that were checked, by result", self.checks.clone());
         registry.register("deliveries", "Messages handed to a provider, by what it said", self.deliveries.clone());
         let (name, help) = ("delivery_duration", "How long providers took to answer");
@@ -261,6 +288,15 @@ impl Observer for Metrics {
                 let labels = RefusalLabels { application: application.to_owned(), code: refusal.code() };
                 self.refusals.get_or_create(&labels).inc();
             }
+            Observation::Suspected { application, country, refused } => {
+                let outcome = if refused { "refused" } else { "let_through" };
+                let (application, country) = (application.to_owned(), country_label(country));
+                self.guard_sends.get_or_create(&SuspectedLabels { application, country, outcome }).inc();
+            }
+            Observation::Alarm { application, country } => {
+                let labels = AlarmLabels { application: application.to_owned(), country: country_label(country) };
+                self.guard_alarms.get_or_create(&labels).inc();
+            }
             Observation::Checked { application, result } => {
                 let labels = CheckLabels { application: application.to_owned(), result: result.as_str() };
                 self.checks.get_or_create(&labels).inc();
@@ -303,6 +339,10 @@ mod tests {
         metrics.observe(Observation::Sent { application: "app", channel: Channel::Sms, begun: true });
         metrics.observe(Observation::Refused { application: "app", refusal: refusal::Kind::ResendTooSoon });
         metrics.observe(Observation::Checked { application: "app", result: CheckResult::Approved });
+        let country = "TZ".parse().ok();
+        metrics.observe(Observation::Suspected { application: "app", country, refused: true });
+        metrics.observe(Observation::Suspected { application: "app", country: None, refused: false });
+        metrics.observe(Observation::Alarm { application: "app", country });
         let took = Duration::from_millis(30);
         metrics.observe(Observation::Carried { provider: "p", channel: Channel::Sms, outcome: "accepted", took });
         metrics.observe(Observation::Sessions { provider: "p", bound: 2, outstanding: 5 });
@@ -318,6 +358,9 @@ mod tests {
         for line in [
             r#"countersign_sends_total{application="app",channel="sms",kind="begun"} 1"#,
             r#"countersign_refusals_total{application="app",code="resend_too_soon"} 1"#,
+            r#"countersign_guard_suspected_total{application="app",country="TZ",outcome="refused"} 1"#,
+            r#"countersign_guard_suspected_total{application="app",country="none",outcome="let_through"} 1"#,
+            r#"countersign_guard_alarms_total{application="app",country="TZ"} 1"#,
             r#"countersign_checks_total{application="app",result="approved"} 1"#,
             r#"countersign_deliveries_total{provider="p",channel="sms",outcome="accepted"} 1"#,
             r#"countersign_delivery_duration_seconds_bucket{le="0.05",provider="p",channel="sms"} 1"#,

@@ -53,6 +53,7 @@ mod check;
 mod clock;
 pub mod contract;
 mod deliver;
+mod guard;
 mod memory_store;
 mod observe;
 mod records;

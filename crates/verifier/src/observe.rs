@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use countersign_core::channel::Channel;
 use countersign_core::check::CheckResult;
+use countersign_core::destination::Country;
 use countersign_core::refusal;
 
 /// Something that was just done.
@@ -24,6 +25,22 @@ pub enum Observation<'a> {
         application: &'a str,
         /// Why.
         refusal: refusal::Kind,
+    },
+    /// A send went to a block of numbers that is full of sends that nobody confirmed.
+    Suspected {
+        /// Whose.
+        application: &'a str,
+        /// The number's country.
+        country: Option<Country>,
+        /// Whether it was refused: if not, the guard only observes, or the application answers for it.
+        refused: bool,
+    },
+    /// A block of numbers filled up with sends that nobody confirmed.
+    Alarm {
+        /// Whose.
+        application: &'a str,
+        /// The country of the numbers.
+        country: Option<Country>,
     },
     /// A code was checked.
     Checked {

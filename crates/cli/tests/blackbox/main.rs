@@ -13,6 +13,7 @@
 mod binding;
 mod budget;
 mod budget_doors;
+mod camara;
 mod chaos;
 mod crash;
 mod django_table;
@@ -26,6 +27,7 @@ mod mail;
 mod moving;
 mod production;
 mod providers;
+mod pumping;
 mod readme;
 mod receipts;
 mod redeem;

@@ -27,7 +27,7 @@ use countersign_providers::layers::ProviderBounds;
 use countersign_providers::{ProviderConfig, Registry};
 use zeroize::Zeroizing;
 
-use crate::settings::{Bounds, HttpSettings, SimpleSettings, TwilioSettings};
+use crate::settings::{Bounds, CamaraSettings, HttpSettings, SimpleSettings, TwilioSettings};
 use crate::webhooks::{Endpoint, Terms};
 
 pub mod document;
@@ -52,9 +52,7 @@ pub use problem::{Place, Problem, Problems};
 pub use tree::variable;
 use tree::{Node, PREFIX};
 pub use value::{AndroidAppHash, Host, Origin, Prefix, PublicUrl, read_duration, write_duration};
-pub use words::{
-    ColumnNames, GuardMode, Layout, Listen, LogFormat, LogLevel, Preset, Schema, StoreUrl, TestCode, Wanted,
-};
+pub use words::{ColumnNames, Layout, Listen, LogFormat, LogLevel, Preset, Schema, StoreUrl, TestCode, Wanted};
 
 /// The file that is read when none is named, if it is there.
 pub const DEFAULT_FILE: &str = "countersign.toml";
@@ -81,6 +79,8 @@ pub struct Settings {
     pub simple: sections::Simple,
     /// `[server.twilio]`.
     pub twilio: sections::Twilio,
+    /// `[server.camara]`.
+    pub camara: sections::Camara,
     /// `[store]`.
     pub store: sections::Store,
     /// The tables that `[store]` and `[store.existing]` mean.
@@ -137,6 +137,8 @@ pub struct ApplicationSettings {
     pub keys: sections::ApplicationKeys,
     /// The policy, with what the row changes of it.
     pub policy: sections::Policy,
+    /// The guard, with what the row changes of it.
+    pub guard: sections::Guard,
     /// Its own limits, which replace the common ones.
     pub limits: Option<Vec<LimitRule>>,
     /// Its own texts, which come before the common ones.
@@ -267,6 +269,7 @@ impl Settings {
             android_app_hash: keys.and_then(|keys| keys.android_app_hash.clone()).map(|hash| hash.0),
             policy: policy.rules(),
             limits: row.and_then(|row| row.limits.clone()).unwrap_or_else(|| self.limits.clone()),
+            guard: row.map_or(&self.guard, |row| &row.guard).rules(),
             routes: self.routes_of(name),
             delivery: self.delivery.rules(),
             templates: self.templates(row.map(|row| row.templates.as_slice()).unwrap_or_default()),
@@ -318,6 +321,10 @@ impl Settings {
             trusted_proxies: self.server.trusted_proxies.clone().into(),
             simple: self.simple.enabled.then_some(simple),
             twilio: self.twilio.enabled.then_some(TwilioSettings { resend_after: self.twilio.resend_after }),
+            camara: self.camara.enabled.then(|| CamaraSettings {
+                prefix: self.camara.prefix.0.clone(),
+                resend_after: self.camara.resend_after,
+            }),
             bounds: Bounds::default(),
         }
     }

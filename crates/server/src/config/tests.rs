@@ -209,10 +209,19 @@ fn what_is_wrong_is_named_with_its_line_and_what_to_write() {
         ),
         (
             "[store]\nlayout = \"minimal\"\n[[applications]]\nname = \"a\"\n[[applications.webhooks]]\nurl = \"http://a\"",
-            "the layout \"minimal\" keeps no events; use an SQLite file",
+            "the layout \"minimal\" keeps no events; write store.layout = \"standalone\"",
         ),
-        ("[guard]\nmode = \"enforce\"", "guard.mode: this version has no guard yet"),
-        ("[guard]\nmode = \"observe\"", "would protect nobody"),
+        ("[guard]\nmode = \"enforced\"", "guard.mode: must be \"off\", \"observe\" or \"enforce\""),
+        ("[guard]\nleast_conversion = 101", "guard.least_conversion: must be 1 to 100, not 101"),
+        ("[guard]\nunconfirmed = 0", "guard.unconfirmed: must be 1 to 1000000, not 0"),
+        (
+            "[[applications]]\nname = \"a\"\n[applications.guard]\nwindow = \"1s\"",
+            "applications.guard.window: must be 1m to 31d",
+        ),
+        (
+            "[[applications]]\nname = \"a\"\n[applications.guard]\nmod = \"off\"",
+            "applications.guard.mod: no such key; did you mean `mode`?",
+        ),
         ("[delivery]\nunknown = \"nexxt\"", "did you mean \"next\"?"),
         ("[log]\nlevel = \"verbose\"", "log.level: must be \"off\", \"error\", \"warn\", \"info\""),
         ("[limits]\nper = \"client\"", "countersign.toml:1: limits: must be rows: write [[limits]]"),
@@ -246,7 +255,7 @@ fn what_is_wrong_is_named_with_its_line_and_what_to_write() {
             &webhook("url = \"https://a/\"\nevents = [\"verification.aproved\"]"),
             "did you mean `verification.approved`?",
         ),
-        (&webhook("url = \"https://a/\"\nevents = [\"guard.blocked\"]"), "this version has no guard yet"),
+        (&webhook("url = \"https://a/\"\nevents = [\"guard.bloked\"]"), "did you mean `guard.blocked`?"),
         (&webhook("url = \"https://a/\"\nsecret_file = \"/nowhere\""), "`secret` is set too; keep one of the two"),
         (
             &webhook(
@@ -528,7 +537,7 @@ fn a_wrong_variable_is_an_error_that_names_it() {
         ("COUNTERSIGN_SERVER__PRODUCTION", "maybe", "must be true or false"),
         ("COUNTERSIGN_PROVIDERS__1__NAME", "x", "number rows from 0 without a gap"),
         ("COUNTERSIGN_LIMITS__QUOTA", "x", "…__0__QUOTA"),
-        ("COUNTERSIGN_GUARD__MODE", "enforce", "COUNTERSIGN_GUARD__MODE: guard.mode: this version has no guard"),
+        ("COUNTERSIGN_GUARD__MODE", "on", "COUNTERSIGN_GUARD__MODE: guard.mode: must be \"off\""),
         ("COUNTERSIGN_POLICY__TTL__MORE", "5m", "its parent is a single value"),
     ] {
         let text = if name.contains("MORE") { "[policy]\nttl = \"5m\"" } else { "" };
@@ -664,7 +673,7 @@ fn any_value() -> impl Strategy<Value = toml::Value> {
             SECTIONS
                 .iter()
                 .flat_map(|section| section.names().into_iter().chain([section.path]))
-                .chain(["simple", "twilio", "limits", "webhooks", "templates", "en", "url", "secret_file"])
+                .chain(["simple", "twilio", "camara", "limits", "webhooks", "templates", "en", "url", "secret_file"])
                 .collect::<Vec<_>>(),
         );
         prop_oneof![

@@ -102,7 +102,6 @@ impl Value for WebhookEvents {
             let found = EventKind::ALL.into_iter().find(|kind| kind.as_str() == name);
             found.ok_or_else(|| match name {
                 "*" => "\"*\" is every event already; leave out the others, or the \"*\"".to_owned(),
-                "guard.blocked" => "this version has no guard yet, so nothing is blocked; leave it out".to_owned(),
                 _ => {
                     format!("there is no event `{name}`{}", suggest::hint(name, &known))
                 }

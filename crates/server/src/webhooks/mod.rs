@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::core::event::{Event, EventKind};
+use countersign::core::guard::{Guard, Look, Standing};
 use countersign::core::id::ApplicationName;
+use countersign::core::verification::Verification;
 use countersign::store::{StoreError, WithDeliveries};
 use countersign::webhook::{Requeue, WebhookMessage, WebhookOutcome};
 use countersign::{Store, Verifier};
@@ -218,7 +220,8 @@ impl Webhooks {
                 continue;
             };
             let id = body::event_id(*place, event);
-            let body = body::body(&id, event, verification, deliveries, now);
+            let guard = if event.kind == EventKind::GuardBlocked { self.guard(verification).await? } else { None };
+            let body = body::body(&id, event, (verification, deliveries), guard.as_ref(), now);
             messages.extend(wanting.into_iter().map(|endpoint| WebhookMessage {
                 endpoint: endpoint.id.clone(),
                 id: id.clone(),
@@ -233,6 +236,14 @@ impl Webhooks {
             }));
         }
         Ok(messages)
+    }
+
+    /// The guard of a verification's application, and how the blocks of its number stand.
+    async fn guard(&self, verification: &Verification) -> Result<Option<(Guard, Vec<Standing>)>, StoreError> {
+        let Ok(application) = self.verifier.application(&verification.application) else { return Ok(None) };
+        let rules = application.guard.clone();
+        let look = Look { application, to: verification.to.clone(), now: self.verifier.now() };
+        Ok(Some((rules, countersign::store::ask(&**self.store(), look).await?)))
     }
 
     /// Takes up and carries in tasks of its own.

@@ -53,7 +53,7 @@ pub(super) const NO_MAILER: (u16, u32, &str) = (400, 60217, "Invalid service con
 pub(super) const NOTHING_NAMED: (u16, u32, &str) = (400, 60221, "Either To or VerificationSid must be given");
 /// Nothing carries this channel there.
 pub(super) const CHANNEL_DISABLED: (u16, u32, &str) = (400, 60223, "Delivery channel disabled");
-/// Numbers that are only called to earn money.
+/// Numbers that are only called to earn money, and what the guard suspects.
 pub(super) const BLOCKED: (u16, u32, &str) = (403, 60410, "Verification delivery attempt blocked");
 /// A country that is not allowed.
 pub(super) const COUNTRY: (u16, u32, &str) = (403, 60605, "Destination country is not allowed (geo permissions)");
@@ -143,7 +143,7 @@ impl No {
             Refusal::UnsupportedChannel if channel == Some(Channel::Email) => NO_MAILER.into(),
             Refusal::UnsupportedChannel => CHANNEL_DISABLED.into(),
             Refusal::CountryBlocked => COUNTRY.into(),
-            Refusal::NumberTypeBlocked => BLOCKED.into(),
+            Refusal::NumberTypeBlocked | Refusal::FraudSuspected { .. } => BLOCKED.into(),
             Refusal::MaxSendsReached { .. } => MAX_SENDS.into(),
             Refusal::ResendTooSoon { .. } => TOO_SOON.into(),
             Refusal::RateLimited { limit, .. } => match limit {
