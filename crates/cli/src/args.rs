@@ -95,7 +95,7 @@ pub enum Command {
     Cleanup(Cleanup),
     /// Bring the store's schema up to date, or print the SQL
     #[command(
-        after_help = "Examples:\n  countersign migrate\n  countersign migrate --print > schema.sql\n\nThe table of an application (store.layout = \"existing\") is altered by this command alone; --print shows what it lacks."
+        after_help = "Examples:\n  countersign migrate\n  countersign migrate --print > schema.sql\n\nTo the table of an application (store.layout = \"existing\") it adds what is lacking; --print shows what that is."
     )]
     Migrate(Migrate),
     /// Write everything that the store has into a file of JSON lines

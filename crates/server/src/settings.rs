@@ -7,6 +7,8 @@ use std::time::Duration;
 use countersign::core::id::ApplicationName;
 use ipnet::IpNet;
 
+use crate::webhooks::address::Reach;
+
 /// How the HTTP service listens and behaves.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
@@ -51,8 +53,8 @@ pub struct TwilioSettings {
 /// Where webhooks that accounts set up may go.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WebhookRules {
-    /// Whether to addresses that are not of the public internet: for development.
-    pub allow_private: bool,
+    /// How far off.
+    pub reach: Reach,
     /// Whether to https alone.
     pub only_https: bool,
 }

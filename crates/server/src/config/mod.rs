@@ -322,10 +322,9 @@ impl Settings {
             simple: self.simple.enabled.then_some(simple),
             twilio: self.twilio.enabled.then(|| TwilioSettings {
                 resend_after: self.twilio.resend_after,
-                webhooks: self.tells_accounts().then_some(WebhookRules {
-                    allow_private: self.webhooks.allow_private_addresses,
-                    only_https: self.server.production,
-                }),
+                webhooks: self
+                    .tells_accounts()
+                    .then_some(WebhookRules { reach: self.webhook_terms().reach, only_https: self.server.production }),
             }),
             camara: self.camara.enabled.then(|| CamaraSettings {
                 prefix: self.camara.prefix.0.clone(),
@@ -368,7 +367,7 @@ impl Settings {
     /// How webhooks are sent.
     #[must_use]
     pub const fn webhook_terms(&self) -> Terms {
-        Terms { timeout: self.webhooks.timeout, allow_private: self.webhooks.allow_private_addresses }
+        Terms { timeout: self.webhooks.timeout, reach: self.webhooks.reach(self.server.production) }
     }
 
     fn templates(&self, own: &[TemplateText]) -> Templates {

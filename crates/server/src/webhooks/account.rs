@@ -67,7 +67,7 @@ pub(crate) fn read_url(text: &str, rules: WebhookRules) -> Result<Url, &'static 
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err("takes no user, password or #");
     }
-    let guide = Guide { allow_private: rules.allow_private };
+    let guide = Guide(rules.reach);
     if url.host_str().is_some_and(|host| guide.refuses(host).is_some()) {
         return Err("no address of the public internet");
     }
@@ -186,9 +186,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::webhooks::address::Reach;
 
-    const OPEN: WebhookRules = WebhookRules { allow_private: true, only_https: false };
-    const STRICT: WebhookRules = WebhookRules { allow_private: false, only_https: true };
+    const OPEN: WebhookRules = WebhookRules { reach: Reach::Anywhere, only_https: false };
+    const STRICT: WebhookRules = WebhookRules { reach: Reach::Public, only_https: true };
 
     #[test]
     fn addresses_are_judged_before_they_are_kept() {

@@ -114,8 +114,8 @@ impl Endpoint {
 pub struct Terms {
     /// How long one may take to answer.
     pub timeout: Duration,
-    /// Whether they may be on private networks: for development.
-    pub allow_private: bool,
+    /// How far off they may be.
+    pub reach: address::Reach,
 }
 
 /// Carries events to endpoints.
@@ -180,7 +180,7 @@ impl Webhooks {
         metrics: Option<Arc<Metrics>>,
     ) -> Result<Self, String> {
         let secure = endpoints.iter().any(|endpoint| endpoint.url.scheme() == "https");
-        let sender = Sender::new(secure, terms.timeout, terms.allow_private)?;
+        let sender = Sender::new(secure, terms.timeout, terms.reach)?;
         let known = OnceLock::new();
         if secure {
             let _ = known.set(Ok(sender.clone()));
@@ -502,7 +502,7 @@ impl Webhooks {
         if endpoint.url.scheme() != "https" {
             return self.sender.post(endpoint, id, now, body).await;
         }
-        let make = || Sender::new(true, self.terms.timeout, self.terms.allow_private);
+        let make = || Sender::new(true, self.terms.timeout, self.terms.reach);
         match self.secure.get_or_init(make) {
             Ok(sender) => sender.post(endpoint, id, now, body).await,
             Err(error) => Said::No { error: format!("not sent: {error}"), retry_after: None },
