@@ -28,6 +28,7 @@ use countersign_providers::{ProviderConfig, Registry};
 use zeroize::Zeroizing;
 
 use crate::settings::{Bounds, CamaraSettings, HttpSettings, SimpleSettings, TwilioSettings, WebhookRules};
+use crate::webhooks::address::Reach;
 use crate::webhooks::{Endpoint, Terms};
 
 pub mod document;
@@ -324,7 +325,7 @@ impl Settings {
                 resend_after: self.twilio.resend_after,
                 webhooks: self
                     .tells_accounts()
-                    .then_some(WebhookRules { reach: self.webhook_terms().reach, only_https: self.server.production }),
+                    .then_some(WebhookRules { reach: self.account_reach(), only_https: self.server.production }),
             }),
             camara: self.camara.enabled.then(|| CamaraSettings {
                 prefix: self.camara.prefix.0.clone(),
@@ -362,6 +363,12 @@ impl Settings {
     #[must_use]
     pub const fn tells_accounts(&self) -> bool {
         self.twilio.enabled && matches!(self.layout, countersign_store::layout::Layout::Standalone)
+    }
+
+    /// How far webhooks of accounts go. Whoever has an API key sets them up, so not to this machine either, unless the operator says so.
+    #[must_use]
+    pub const fn account_reach(&self) -> Reach {
+        if self.webhooks.allow_private_addresses { Reach::Anywhere } else { Reach::Public }
     }
 
     /// How webhooks are sent.

@@ -251,7 +251,11 @@ impl Parts {
         let (endpoints, terms) = (self.settings.webhook_endpoints(), self.settings.webhook_terms());
         let webhooks = Webhooks::new(self.verifier.clone(), endpoints, terms, metrics)
             .map_err(|problem| SetUpError::Verifier(Broken::SetUp(format!("webhooks: {problem}"))))?;
-        Ok(if self.settings.tells_accounts() { webhooks.following_accounts() } else { webhooks })
+        Ok(if self.settings.tells_accounts() {
+            webhooks.following_accounts(self.settings.account_reach())
+        } else {
+            webhooks
+        })
     }
 
     /// Makes the store know every application of the configuration.

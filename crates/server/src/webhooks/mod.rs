@@ -125,11 +125,11 @@ pub struct Webhooks {
     /// Of the configuration.
     endpoints: Vec<Arc<Endpoint>>,
     /// Of accounts, if they are followed.
-    followed: Option<Mutex<account::Follower>>,
+    followed: Option<(Mutex<account::Follower>, address::Reach)>,
     accounts: RwLock<Vec<Arc<Endpoint>>>,
     sender: Sender,
-    /// For the first endpoint of an account that needs TLS, where none of the configuration does.
-    secure: OnceLock<Result<Sender, String>>,
+    /// For the endpoints of accounts, from the first message on: it goes no further than theirs may.
+    to_accounts: OnceLock<Result<Sender, String>>,
     terms: Terms,
     metrics: Option<Arc<Metrics>>,
     /// Up to where events were taken up, as far as is known here.
@@ -181,27 +181,23 @@ impl Webhooks {
     ) -> Result<Self, String> {
         let secure = endpoints.iter().any(|endpoint| endpoint.url.scheme() == "https");
         let sender = Sender::new(secure, terms.timeout, terms.reach)?;
-        let known = OnceLock::new();
-        if secure {
-            let _ = known.set(Ok(sender.clone()));
-        }
         Ok(Self {
             verifier,
             endpoints: endpoints.into_iter().map(Arc::new).collect(),
             followed: None,
             accounts: RwLock::default(),
             sender,
-            secure: known,
+            to_accounts: OnceLock::new(),
             terms,
             metrics,
             position: Mutex::new(None),
         })
     }
 
-    /// Carries to the endpoints of accounts too, as they set them up and change them.
+    /// Carries to the endpoints of accounts too, as they set them up and change them: so far, and no further.
     #[must_use]
-    pub fn following_accounts(mut self) -> Self {
-        self.followed = Some(Mutex::default());
+    pub fn following_accounts(mut self, reach: address::Reach) -> Self {
+        self.followed = Some((Mutex::default(), reach));
         self
     }
 
@@ -213,7 +209,7 @@ impl Webhooks {
 
     /// Looks what accounts have set up, at so many applications at most.
     async fn follow(&self, most: usize) -> Result<(), StoreError> {
-        let Some(followed) = &self.followed else { return Ok(()) };
+        let Some((followed, _)) = &self.followed else { return Ok(()) };
         let mut followed = followed.lock().await;
         followed.look(&self.verifier, most).await?;
         *self.accounts.write().unwrap_or_else(PoisonError::into_inner) = followed.endpoints();
@@ -222,7 +218,7 @@ impl Webhooks {
 
     /// Looks what the accounts have set up of which there are events. Who was answered before an event is known after it was read.
     async fn follow_those(&self, events: &[(u64, Event)]) -> Result<(), StoreError> {
-        let Some(followed) = &self.followed else { return Ok(()) };
+        let Some((followed, _)) = &self.followed else { return Ok(()) };
         let mut followed = followed.lock().await;
         followed.look_at(&self.verifier, events.iter().map(|(_, event)| &event.application).collect()).await?;
         *self.accounts.write().unwrap_or_else(PoisonError::into_inner) = followed.endpoints();
@@ -499,11 +495,10 @@ impl Webhooks {
     }
 
     async fn post(&self, endpoint: &Endpoint, id: &str, now: i64, body: &str) -> Said {
-        if endpoint.url.scheme() != "https" {
+        let Some((_, reach)) = self.followed.as_ref().filter(|_| endpoint.service.is_some()) else {
             return self.sender.post(endpoint, id, now, body).await;
-        }
-        let make = || Sender::new(true, self.terms.timeout, self.terms.reach);
-        match self.secure.get_or_init(make) {
+        };
+        match self.to_accounts.get_or_init(|| Sender::new(true, self.terms.timeout, *reach)) {
             Ok(sender) => sender.post(endpoint, id, now, body).await,
             Err(error) => Said::No { error: format!("not sent: {error}"), retry_after: None },
         }
