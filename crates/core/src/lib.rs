@@ -23,6 +23,7 @@ pub mod language;
 pub mod limit;
 pub mod message;
 pub mod outcome;
+pub mod own_text;
 pub mod policy;
 pub mod refusal;
 pub mod route;

@@ -156,6 +156,16 @@ impl Policy {
         NumberType::Satellite,
     ];
 
+    /// What a proof is for where a door has no word for it: the usual purpose, or if that may not be named, the first that may.
+    #[must_use]
+    pub fn usual_purpose(&self) -> Purpose {
+        let usual = Purpose::default();
+        match &self.purposes {
+            Some(listed) if !listed.contains(&usual) => listed.first().cloned().unwrap_or(usual),
+            _ => usual,
+        }
+    }
+
     /// Says what is impossible about this policy, key by key.
     ///
     /// # Errors
@@ -251,10 +261,17 @@ pub struct TextPolicy {
     pub locale_by_country: bool,
     /// Whether typographic quotes, dashes and the like are written plainly in an SMS that then fits GSM-7.
     pub plain_characters: bool,
+    /// Whether texts may hold links. The operator's own are judged when they are read; this is for those that requests bring along.
+    pub allow_links: bool,
 }
 
 impl Default for TextPolicy {
     fn default() -> Self {
-        Self { default_locale: DEFAULT_LOCALE.to_owned(), locale_by_country: true, plain_characters: true }
+        Self {
+            default_locale: DEFAULT_LOCALE.to_owned(),
+            locale_by_country: true,
+            plain_characters: true,
+            allow_links: false,
+        }
     }
 }

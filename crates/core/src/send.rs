@@ -50,6 +50,8 @@ pub struct Terms {
     pub resend_after: Option<Duration>,
     /// The application vouches for this number: its country is not asked about.
     pub vouched: bool,
+    /// A pending verification is not sent again: it is called off, and a new one with another code begins in its place.
+    pub supersedes: bool,
     /// The application answers for this send: the guard counts it, and does not refuse it.
     pub unguarded: bool,
 }
@@ -187,6 +189,8 @@ impl Send {
 
     fn try_send(&self, snapshot: &Snapshot, pending: Option<&Verification>) -> Result<(Changes, Sent), Refusal> {
         let found = snapshot.verification.as_ref();
+        let supersedes = self.terms.supersedes && matches!(self.what, What::Begin(_));
+        let (ended, pending) = if supersedes { (pending, None) } else { (None, pending) };
         let mut refusals = Vec::new();
         let to = match (&self.what, found) {
             (What::Again(_), None) => return Err(Refusal::NotFound),
@@ -204,6 +208,7 @@ impl Send {
         let channel = self.channel.or(pending.map(|found| found.channel)).unwrap_or_else(|| Channel::default_for(to));
         refusals.extend(refuse_destination(&self.application, to, channel, self.terms.vouched));
         refusals.extend(pending.and_then(|found| refuse_resend(found, self.pause(), self.now)));
+        refusals.extend(ended.and_then(|found| too_soon(found, self.pause(), self.now)));
         let (limits, guarded) = before_last(&snapshot.limits, guard::keys_of_send(&self.application, to).len());
         let (own, extra) = before_last(limits, self.terms.limits.len());
         let own = charge(&self.application, to, self.client.as_deref(), Of::Sends, own, self.now);
@@ -234,7 +239,7 @@ impl Send {
             (None, What::Begin(begin)) => self.begin(begin, channel, snapshot),
             (None, What::Again(_)) => return Err(Refusal::NotFound),
         };
-        Ok(self.commit(verification, begun, snapshot, charged, noticed))
+        Ok(self.commit(verification, begun, ended, snapshot, charged, noticed))
     }
 
     fn pause(&self) -> Duration {
@@ -351,6 +356,7 @@ impl Send {
         &self,
         verification: Verification,
         begun: bool,
+        ended: Option<&Verification>,
         snapshot: &Snapshot,
         limits: Vec<(LimitKey, Tat)>,
         noticed: Noticed,
@@ -358,13 +364,22 @@ impl Send {
         let delivery = self.delivery(&verification, snapshot);
         let mut deliveries = if begun { Vec::new() } else { snapshot.deliveries.clone() };
         deliveries.push(delivery.clone());
-        let alarm = !noticed.filled.is_empty();
-        let kinds = [(begun, EventKind::VerificationCreated), (alarm, EventKind::GuardBlocked)];
-        let happened = kinds.into_iter().filter(|(happened, _)| *happened);
-        let events = happened.map(|(_, kind)| event(kind, &verification, self.now)).collect();
+        let ended = ended.cloned().map(|mut ended| {
+            ended.finish(Status::Canceled, self.now);
+            ended
+        });
+        let mut events: Vec<_> =
+            ended.iter().map(|ended| event(EventKind::VerificationCanceled, ended, self.now)).collect();
+        if begun {
+            events.push(event(EventKind::VerificationCreated, &verification, self.now));
+        }
+        if !noticed.filled.is_empty() {
+            events.push(event(EventKind::GuardBlocked, &verification, self.now));
+        }
         let write = if begun { Write::Insert } else { Write::Update };
         let changes = Changes {
             verification: Some(write(verification.clone())),
+            ended,
             deliveries: vec![Write::Insert(delivery.clone())],
             limits,
             events,
@@ -421,6 +436,10 @@ fn refuse_resend(found: &Verification, pause: Duration, now: Timestamp) -> Optio
     if found.sends_left() == 0 {
         return Some(Refusal::MaxSendsReached { retry_after: found.expires_at.after(now) });
     }
+    too_soon(found, pause, now)
+}
+
+fn too_soon(found: &Verification, pause: Duration, now: Timestamp) -> Option<Refusal> {
     // Bounded by the pause itself: a clock that was ahead must not stretch it.
     let retry_after = found.resend_at.after(now).min(pause);
     (!retry_after.is_zero()).then_some(Refusal::ResendTooSoon { retry_after, pause })

@@ -22,6 +22,8 @@ pub struct HttpSettings {
     pub simple: Option<SimpleSettings>,
     /// The Twilio Verify dialect; `None` when switched off.
     pub twilio: Option<TwilioSettings>,
+    /// The CAMARA dialect; `None` when switched off.
+    pub camara: Option<CamaraSettings>,
     /// Bounds on what a client may take.
     pub bounds: Bounds,
 }
@@ -41,6 +43,15 @@ pub struct SimpleSettings {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TwilioSettings {
     /// The pause before the same verification may be sent again, in place of the policy's: the original has none.
+    pub resend_after: Duration,
+}
+
+/// How the CAMARA OneTimePasswordSMS dialect behaves.
+#[derive(Clone, Debug, Default)]
+pub struct CamaraSettings {
+    /// The path that its calls are under, for example `/one-time-password-sms/v1`.
+    pub prefix: String,
+    /// The pause before another code may be sent to the same number, in place of the policy's: the original has none.
     pub resend_after: Duration,
 }
 

@@ -91,11 +91,14 @@ struct KeptWording {
     android_app_hash: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     values: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
 }
 
 impl KeptWording {
     fn is_empty(&self) -> bool {
-        self.name.is_none() && self.android_app_hash.is_none() && self.values.is_empty()
+        let Self { name, android_app_hash, values, text } = self;
+        name.is_none() && android_app_hash.is_none() && values.is_empty() && text.is_none()
     }
 }
 
@@ -140,7 +143,7 @@ impl State {
             CodeSource::Derived { key } => (key, None, None),
             CodeSource::Chosen { key, digest, sealed } => (key, Some(hex(digest)), sealed.as_deref().map(hex)),
         };
-        let Wording { name, android_app_hash, values } = row.wording.clone();
+        let Wording { name, android_app_hash, values, text } = row.wording.clone();
         Self {
             v: VERSION,
             country: row.to.country().map(|country| country.to_string()),
@@ -162,7 +165,7 @@ impl State {
             template: row.template.clone(),
             metadata: row.metadata.clone(),
             payment: row.payment.as_ref().map(|payment| [payment.amount.clone(), payment.payee.clone()]),
-            wording: KeptWording { name, android_app_hash, values },
+            wording: KeptWording { name, android_app_hash, values, text },
             follow_up_at: row.follow_up_at.map(Timestamp::as_millis),
             deliveries: deliveries.iter().map(KeptDelivery::new).collect(),
         }
@@ -206,7 +209,7 @@ impl State {
             },
             None => CodeSource::Derived { key },
         };
-        let KeptWording { name, android_app_hash, values } = self.wording;
+        let KeptWording { name, android_app_hash, values, text } = self.wording;
         let deliveries = self.deliveries.into_iter().map(|kept| kept.with(head.id)).collect::<Result<_, _>>()?;
         let verification = Verification {
             id: head.id,
@@ -232,7 +235,7 @@ impl State {
             template: self.template,
             metadata: self.metadata,
             payment: self.payment.map(|[amount, payee]| Payment { amount, payee }),
-            wording: Wording { name, android_app_hash, values },
+            wording: Wording { name, android_app_hash, values, text },
             follow_up_at: self.follow_up_at.map(Timestamp::from_millis),
         };
         Ok((verification, deliveries))

@@ -29,10 +29,20 @@ pub enum Word {
     Accepted,
     /// No provider took it, and none will be asked again.
     Failed,
+    /// The same, since the provider says that nobody can reach the number.
+    Unreachable,
     /// Nobody can say; the policy waits for a receipt.
     Unknown,
     /// Nothing yet.
     NotYet,
+}
+
+impl Word {
+    /// Whether no provider took the message, and none will be asked again.
+    #[must_use]
+    pub const fn is_no(self) -> bool {
+        matches!(self, Self::Failed | Self::Unreachable)
+    }
 }
 
 impl Verifier {
@@ -92,10 +102,13 @@ impl Verifier {
                 Err(_) => return Word::NotYet,
             };
             let unknown = matches!(reported, Reported::Outcome(Outcome::Unknown { .. }));
+            let blamed =
+                matches!(reported, Reported::Outcome(Outcome::Rejected { failure: Rejection::BlameNumber, .. }));
             let Some((next, rows)) = self.report(application, &delivery, reported).await else { return Word::NotYet };
             match next {
                 Next::Done if unknown => return Word::Unknown,
                 Next::Done => return Word::Accepted,
+                Next::GaveUp if blamed => return Word::Unreachable,
                 Next::GaveUp => return Word::Failed,
                 Next::Stale => return Word::NotYet,
                 Next::Carry(again) => delivery = *again,

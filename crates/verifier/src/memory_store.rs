@@ -111,6 +111,11 @@ impl State {
     }
 
     fn apply(&mut self, changes: Changes) {
+        if let Some(row) = changes.ended
+            && let Some(kept) = self.by_id.get(&row.id).and_then(|place| self.rows.get_mut(place))
+        {
+            kept.0 = row;
+        }
         match changes.verification {
             Some(Write::Insert(row)) => {
                 self.last_row += 1;

@@ -11,6 +11,7 @@ use countersign_core::destination::Destination;
 use countersign_core::guard::{Filled, Noticed};
 use countersign_core::id::{ApplicationName, Purpose, ServiceId, VerificationId};
 use countersign_core::limit::ExtraLimit;
+use countersign_core::own_text;
 use countersign_core::policy::Application;
 use countersign_core::refusal::Refusal;
 use countersign_core::send::{Begin, Send, Sent, Terms, What};
@@ -197,6 +198,13 @@ impl SendRequest {
         self
     }
 
+    /// Anew rather than again: what is pending is called off, and a new verification with another code begins in its place.
+    #[must_use]
+    pub const fn superseding(mut self) -> Self {
+        self.terms.supersedes = true;
+        self
+    }
+
     /// By an application that answers for it: the guard counts it, and does not refuse it.
     #[must_use]
     pub const fn unguarded(mut self) -> Self {
@@ -368,10 +376,13 @@ fn read(application: &Application, target: Target) -> Result<What, Refusal> {
     if wanted.payment.as_ref().is_some_and(|payment| too_long(&payment.amount) || too_long(&payment.payee)) {
         return Err(invalid("payment", "must be an amount and a payee of at most 128 characters"));
     }
-    let Wording { name, android_app_hash, values } = &wanted.wording;
+    let Wording { name, android_app_hash, values, text } = &wanted.wording;
     let words = values.iter().flat_map(|(name, value)| [name, value]).chain(name).chain(android_app_hash);
     if values.len() > 20 || words.into_iter().any(too_long) {
         return Err(invalid("wording", "must be at most 20 values, and every word at most 128 characters"));
+    }
+    if let Some(text) = text {
+        own_text::fit(text, application.texts.allow_links).map_err(|unfit| invalid("message", &unfit.to_string()))?;
     }
     Ok(What::Begin(Box::new(Begin {
         service: wanted.service,

@@ -13,6 +13,7 @@
 mod binding;
 mod budget;
 mod budget_doors;
+mod camara;
 mod chaos;
 mod crash;
 mod django_table;

@@ -60,6 +60,7 @@ async fn serve() {
         trusted_proxies: Arc::new([]),
         simple: None,
         twilio: None,
+        camara: None,
         bounds: Bounds::default(),
     };
     let signer = TokenSigner::new(&TokenKey::from_seed("t1", [7; 32]), &[], &settings.public_url).unwrap();

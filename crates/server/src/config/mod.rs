@@ -27,7 +27,7 @@ use countersign_providers::layers::ProviderBounds;
 use countersign_providers::{ProviderConfig, Registry};
 use zeroize::Zeroizing;
 
-use crate::settings::{Bounds, HttpSettings, SimpleSettings, TwilioSettings};
+use crate::settings::{Bounds, CamaraSettings, HttpSettings, SimpleSettings, TwilioSettings};
 use crate::webhooks::{Endpoint, Terms};
 
 pub mod document;
@@ -79,6 +79,8 @@ pub struct Settings {
     pub simple: sections::Simple,
     /// `[server.twilio]`.
     pub twilio: sections::Twilio,
+    /// `[server.camara]`.
+    pub camara: sections::Camara,
     /// `[store]`.
     pub store: sections::Store,
     /// The tables that `[store]` and `[store.existing]` mean.
@@ -319,6 +321,10 @@ impl Settings {
             trusted_proxies: self.server.trusted_proxies.clone().into(),
             simple: self.simple.enabled.then_some(simple),
             twilio: self.twilio.enabled.then_some(TwilioSettings { resend_after: self.twilio.resend_after }),
+            camara: self.camara.enabled.then(|| CamaraSettings {
+                prefix: self.camara.prefix.0.clone(),
+                resend_after: self.camara.resend_after,
+            }),
             bounds: Bounds::default(),
         }
     }

@@ -19,8 +19,8 @@ use super::document::DEFAULT_LIMITS;
 use super::problem::{Place, Report};
 use super::section::Table;
 use super::sections::{
-    ApplicationKeys, CleanupKeys, Delivery, Guard, Keys, Limit, Log, Policy, Provider, RouteKeys, SECTIONS, Server,
-    Simple, Store, StoreExisting, TestDestinationKeys, Texts, Tokens, Twilio, WebhookTerms,
+    ApplicationKeys, Camara, CleanupKeys, Delivery, Guard, Keys, Limit, Log, Policy, Provider, RouteKeys, SECTIONS,
+    Server, Simple, Store, StoreExisting, TestDestinationKeys, Texts, Tokens, Twilio, WebhookTerms,
 };
 use super::suggest;
 use super::texts::templates;
@@ -55,7 +55,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
     let root = Table::root(root, report);
     root.finish(&TOP, &elsewhere);
     let server_table = root.table("server");
-    server_table.finish(&[&Server::SECTION.names()[..], &["simple", "twilio"]].concat(), &elsewhere);
+    server_table.finish(&[&Server::SECTION.names()[..], &["simple", "twilio", "camara"]].concat(), &elsewhere);
     let server = Server::read(&server_table, &Server::default());
     let store_table = root.table("store");
     store_table.finish(&[&Store::SECTION.names()[..], &["existing"]].concat(), &elsewhere);
@@ -81,6 +81,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         server,
         simple: one(&server_table, "simple", Simple::SECTION.names(), Simple::read),
         twilio: one(&server_table, "twilio", Twilio::SECTION.names(), Twilio::read),
+        camara: one(&server_table, "camara", Camara::SECTION.names(), Camara::read),
         layout: layout::layout(&store, &existing, &root),
         store,
         keys: one(&root, "keys", Keys::SECTION.names(), Keys::read),

@@ -59,6 +59,19 @@ section! {
 }
 
 section! {
+    /// CAMARA OneTimePasswordSMS v1 (GSMA Open Gateway). Its callers show an API key, and write the text of their messages themselves:
+    /// switch it off where nobody uses it, so that a key that was stolen cannot send texts of the thief's. See docs/camara.md.
+    Camara, Table "server.camara" {
+        /// Whether it is there.
+        enabled: bool = true;
+        /// The path that its calls are under.
+        prefix: Prefix = "/one-time-password-sms/v1";
+        /// The pause before another code may be sent to the same number through it, in place of policy.resend_after: CAMARA has none.
+        resend_after: Duration = "0s", from "0s" to "24h";
+    }
+}
+
+section! {
     /// Where verifications are kept.
     Store, Table "store" {
         /// sqlite: and the path of a file, which is made if it is not there; relative to the working directory. Or a PostgreSQL database:
@@ -72,7 +85,7 @@ section! {
         /// PostgreSQL connections of this process: two write decisions, the others do everything else.
         connections: u32 = 6, from 3 to 100;
         /// Which tables: "standalone" keeps its own, with history; "minimal" one small table with the latest verification of each
-        /// destination and purpose; "existing" a table of your application, see [store.existing]. The last two are on SQLite alone.
+        /// destination and purpose; "existing" a table of your application, see [store.existing].
         layout: Layout = "standalone";
         /// Brings the schema up to date when the service starts; if false, run `countersign migrate` before. The table of an
         /// application (layout "existing") is never altered at a start: only `countersign migrate` does that.
@@ -345,6 +358,7 @@ pub const SECTIONS: &[&Section] = &[
     &Server::SECTION,
     &Simple::SECTION,
     &Twilio::SECTION,
+    &Camara::SECTION,
     &Store::SECTION,
     &StoreExisting::SECTION,
     &Keys::SECTION,
@@ -448,6 +462,7 @@ impl Texts {
             default_locale: self.default_locale.0.clone(),
             locale_by_country: self.locale_by_country,
             plain_characters: self.plain_characters,
+            allow_links: self.allow_links,
         }
     }
 }

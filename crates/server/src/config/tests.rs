@@ -196,7 +196,7 @@ fn what_is_wrong_is_named_with_its_line_and_what_to_write() {
         ),
         (
             "[store]\nlayout = \"minimal\"\n[[applications]]\nname = \"a\"\n[[applications.webhooks]]\nurl = \"http://a\"",
-            "the layout \"minimal\" keeps no events; use an SQLite file",
+            "the layout \"minimal\" keeps no events; write store.layout = \"standalone\"",
         ),
         ("[guard]\nmode = \"enforced\"", "guard.mode: must be \"off\", \"observe\" or \"enforce\""),
         ("[guard]\nleast_conversion = 101", "guard.least_conversion: must be 1 to 100, not 101"),
@@ -660,7 +660,7 @@ fn any_value() -> impl Strategy<Value = toml::Value> {
             SECTIONS
                 .iter()
                 .flat_map(|section| section.names().into_iter().chain([section.path]))
-                .chain(["simple", "twilio", "limits", "webhooks", "templates", "en", "url", "secret_file"])
+                .chain(["simple", "twilio", "camara", "limits", "webhooks", "templates", "en", "url", "secret_file"])
                 .collect::<Vec<_>>(),
         );
         prop_oneof![

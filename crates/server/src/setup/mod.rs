@@ -141,7 +141,7 @@ pub fn open_store(settings: &Settings, migrate: bool) -> Result<Arc<dyn Store>, 
                 readers: connections.saturating_sub(writers),
                 ..postgres::Options::default()
             };
-            Arc::new(postgres::PostgresStore::open((**target).clone(), options)?)
+            Arc::new(postgres::PostgresStore::open_as((**target).clone(), &settings.layout, options)?)
         }
         StoreUrl::Sqlite(path) => {
             let options = Options { migrate, ..Options::default() };
@@ -157,7 +157,9 @@ pub fn open_store(settings: &Settings, migrate: bool) -> Result<Arc<dyn Store>, 
 pub fn schema_sql(settings: &Settings) -> Result<String, StoreError> {
     let path = match &settings.store.url {
         #[cfg(feature = "postgres")]
-        StoreUrl::Postgres(_) => return Ok(postgres::migrations_sql(&settings.store.schema.0)),
+        StoreUrl::Postgres(target) => {
+            return postgres::schema_sql((**target).clone(), &settings.layout, &settings.store.schema.0);
+        }
         StoreUrl::Sqlite(path) => path.as_str(),
         StoreUrl::Memory => "",
     };

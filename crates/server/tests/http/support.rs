@@ -15,7 +15,7 @@ use countersign_providers::{Inbox, ProviderConfig, ReceiptReader};
 use countersign_server::http::client_address::Peer;
 use countersign_server::metrics::Metrics;
 use countersign_server::service::Service;
-use countersign_server::settings::{Bounds, HttpSettings, SimpleSettings, TwilioSettings};
+use countersign_server::settings::{Bounds, CamaraSettings, HttpSettings, SimpleSettings, TwilioSettings};
 use countersign_server::token::{Claims, TokenKey, TokenSigner};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -59,6 +59,7 @@ pub fn settings() -> HttpSettings {
             allowed_origins: vec!["https://app.example".into()],
         }),
         twilio: Some(TwilioSettings::default()),
+        camara: Some(CamaraSettings { prefix: "/one-time-password-sms/v1".into(), ..CamaraSettings::default() }),
         bounds: Bounds::default(),
     }
 }

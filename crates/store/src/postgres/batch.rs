@@ -55,6 +55,8 @@ pub(super) struct Found {
     pub(super) row: Kept<Verification>,
     /// `None` if they were not asked for.
     pub(super) deliveries: Option<Vec<Kept<Delivery>>>,
+    /// Whether another took its place, where the latest is kept alone.
+    pub(super) gone: bool,
 }
 
 /// The batch's own view of the store.
@@ -68,6 +70,8 @@ pub(super) struct State {
     pub(super) guesses: HashMap<GuessKey, Kept<GuessLog>>,
     pub(super) events: Vec<Event>,
     pub(super) decoy: bool,
+    /// Whether nothing is kept of what came before the latest.
+    pub(super) latest_alone: bool,
     places: Vec<i64>,
 }
 
@@ -103,7 +107,7 @@ impl State {
             by_place.insert(place, state.found.len());
             state.by_id.insert(row.id, Some(state.found.len()));
             let row = Kept { stored: true, changed: false, value: row };
-            state.found.push(Found { place, generation, row, deliveries: None });
+            state.found.push(Found { place, generation, row, deliveries: None, gone: false });
         }
         let mut answers = HashMap::with_capacity(resolved.len());
         for (kind, nth, place) in resolved {
@@ -244,6 +248,10 @@ impl State {
     }
 
     fn apply(&mut self, found: Option<usize>, changes: Changes) -> Result<(), Error> {
+        if let Some(row) = changes.ended {
+            let found = found.and_then(|at| self.found.get_mut(at)).ok_or_else(unread)?;
+            found.row = Kept { stored: found.row.stored, changed: true, value: row };
+        }
         let at = match changes.verification {
             Some(Write::Insert(row)) => Some(self.insert(row)?),
             Some(Write::Update(row)) => {
@@ -295,8 +303,22 @@ impl State {
         self.by_id.insert(row.id, Some(at));
         self.latest.insert(key, Some(at));
         let row = Kept { stored: false, changed: true, value: row };
-        self.found.push(Found { place, generation, row, deliveries: Some(Vec::new()) });
+        self.found.push(Found { place, generation, row, deliveries: Some(Vec::new()), gone: false });
+        if let Some(before) = before.filter(|_| self.latest_alone) {
+            self.forget(before);
+        }
         Ok(at)
+    }
+
+    /// For the decisions that come after this one it is not there.
+    fn forget(&mut self, at: usize) {
+        if let Some(found) = self.found.get_mut(at) {
+            found.gone = true;
+            self.by_id.insert(found.row.value.id, None);
+        }
+        for led_to in self.references.values_mut().filter(|led_to| **led_to == Some(at)) {
+            *led_to = None;
+        }
     }
 }
 

@@ -174,13 +174,9 @@ pub(super) async fn to_follow_up(
 pub(super) async fn count_old(client: &Client, sql: &Sql, before: Timestamp, now: Timestamp) -> Result<Cleaned> {
     let parameters: [(&(dyn ToSql + Sync), Type); 2] =
         [(&before.as_millis(), Type::INT8), (&now.as_millis(), Type::INT8)];
-    let row = client.query_typed_one(&sql.count_old, &parameters).await?;
-    let mut columns = Columns::of(&row);
-    Ok(Cleaned {
-        verifications: columns.take::<i64>()?.unsigned_abs(),
-        others: columns.take::<i64>()?.unsigned_abs(),
-        more: false,
-    })
+    let verifications: i64 = first(&client.query_typed_one(&sql.count_old, &parameters[..1]).await?)?;
+    let others: i64 = first(&client.query_typed_one(&sql.count_forgettable, &parameters).await?)?;
+    Ok(Cleaned { verifications: verifications.unsigned_abs(), others: others.unsigned_abs(), more: false })
 }
 
 /// Those that have no place yet get one first.

@@ -20,6 +20,7 @@ use tokio_postgres::{Client, Row};
 
 use super::batch::{Found, Kept, Questions, State, Wanted};
 use super::error::Error;
+use super::one_row;
 use super::rows::{Columns, Placed, code_columns, first, instants_to_bytes, metadata_column, service_column, text};
 use super::sql::Sql;
 use crate::wording;
@@ -46,13 +47,21 @@ type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// Runs the jobs as if one after the other.
 pub(super) async fn run(client: &Client, sql: &Sql, jobs: &mut [&mut Box<dyn Job>]) -> Outcome {
+    if let Some(one) = &sql.one_row {
+        return one_row::run(client, sql, one, jobs).await;
+    }
     match decide(client, sql, jobs).await {
-        Ok((state, deferred)) => match commit(client, sql, &state).await {
-            Ok(()) => Outcome::Committed(deferred),
-            // Whatever cut the connection, the commit may have been read before.
-            Err(Error::Cut(text)) => Outcome::Unknown(text),
-            Err(error) => Outcome::Failed(error),
-        },
+        Ok((state, deferred)) => outcome(commit(client, sql, &state).await, deferred),
+        Err(error) => Outcome::Failed(error),
+    }
+}
+
+/// What came of it, once a commit was on its way.
+pub(super) fn outcome(committed: Result<(), Error>, deferred: Vec<usize>) -> Outcome {
+    match committed {
+        Ok(()) => Outcome::Committed(deferred),
+        // Whatever cut the connection, the commit may have been read before.
+        Err(Error::Cut(text)) => Outcome::Unknown(text),
         Err(error) => Outcome::Failed(error),
     }
 }
@@ -65,6 +74,12 @@ async fn decide(client: &Client, sql: &Sql, jobs: &mut [&mut Box<dyn Job>]) -> R
     let beginning = jobs.iter().filter(|job| matches!(job.lookup(), Lookup::Latest { .. }));
     let new_places = i64::try_from(beginning.count()).unwrap_or(i64::MAX);
     read(client, sql, &mut state, wanted, new_places).await?;
+    let deferred = decide_each(&mut state, jobs)?;
+    Ok((state, deferred))
+}
+
+/// Lets them decide, one after the other; which must wait for the next batch.
+pub(super) fn decide_each(state: &mut State, jobs: &mut [&mut Box<dyn Job>]) -> Result<Vec<usize>, Error> {
     let mut deferred = Vec::new();
     // A receipt names its message by what is in the store, so receipts come before those who might name messages anew.
     let is_receipt = |job: &dyn Job| matches!(job.lookup(), Lookup::ByReference { .. });
@@ -75,7 +90,7 @@ async fn decide(client: &Client, sql: &Sql, jobs: &mut [&mut Box<dyn Job>]) -> R
             }
         }
     }
-    Ok((state, deferred))
+    Ok(deferred)
 }
 
 /// First round trip.
@@ -126,7 +141,13 @@ async fn look_up(
 }
 
 /// Second round trip.
-async fn read(client: &Client, sql: &Sql, state: &mut State, wanted: Wanted, new_places: i64) -> Result<(), Error> {
+pub(super) async fn read(
+    client: &Client,
+    sql: &Sql,
+    state: &mut State,
+    wanted: Wanted,
+    new_places: i64,
+) -> Result<(), Error> {
     let Wanted { limits, guesses, places } = wanted;
     let keys: Vec<_> = limits.iter().map(|key| text(&key.0)).collect();
     let applications: Vec<&str> = guesses.iter().map(|key| key.application.as_str()).collect();
@@ -185,7 +206,7 @@ fn numbered(n: i64) -> Option<usize> {
     usize::try_from(n - 1).ok()
 }
 
-type Writing<'a> = Pin<Box<dyn Future<Output = Result<Option<(u64, usize)>, Error>> + Send + 'a>>;
+pub(super) type Writing<'a> = Pin<Box<dyn Future<Output = Result<Option<(u64, usize)>, Error>> + Send + 'a>>;
 
 /// Third round trip: every kind of row in one statement, and the commit behind them. If one fails, the server turns the commit into
 /// a rollback.
@@ -198,6 +219,16 @@ async fn commit(client: &Client, sql: &Sql, state: &State) -> Result<(), Error> 
     if !state.events.is_empty() {
         writes.push(Box::pin(events(client, sql, state)));
     }
+    finish(client, sql, state, writes).await
+}
+
+/// The commit behind what is written.
+pub(super) async fn finish<'a>(
+    client: &'a Client,
+    sql: &'a Sql,
+    state: &State,
+    mut writes: Vec<Writing<'a>>,
+) -> Result<(), Error> {
     if state.decoy && writes.is_empty() {
         writes.push(Box::pin(async { Ok(Some((execute(client, &sql.decoy, &[]).await?, 1))) }));
     }
@@ -219,7 +250,7 @@ async fn commit(client: &Client, sql: &Sql, state: &State) -> Result<(), Error> 
     written
 }
 
-async fn execute(client: &Client, statement: &str, parameters: &[Parameter<'_>]) -> Result<u64, Error> {
+pub(super) async fn execute(client: &Client, statement: &str, parameters: &[Parameter<'_>]) -> Result<u64, Error> {
     client.execute_typed(statement, parameters).await.map_err(Error::from)
 }
 
@@ -370,7 +401,7 @@ async fn update_deliveries(
     Ok(Some((execute(client, &sql.update_deliveries, &parameters).await?, rows.len())))
 }
 
-fn guesses<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
+pub(super) fn guesses<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
     for stored in [false, true] {
         let mut rows: Vec<_> = state.guesses.iter().filter(|(_, kept)| kept.changed && kept.stored == stored).collect();
         if rows.is_empty() {
@@ -392,7 +423,7 @@ fn guesses<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes: &mut 
     }
 }
 
-fn limits<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
+pub(super) fn limits<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
     for stored in [false, true] {
         let changed = state.limits.iter().filter(|(_, kept)| kept.changed && kept.stored == stored);
         let mut rows: Vec<_> = changed.filter_map(|(key, kept)| Some((key, kept.value?))).collect();
@@ -411,7 +442,7 @@ fn limits<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes: &mut V
     }
 }
 
-async fn events(client: &Client, sql: &Sql, state: &State) -> Result<Option<(u64, usize)>, Error> {
+pub(super) async fn events(client: &Client, sql: &Sql, state: &State) -> Result<Option<(u64, usize)>, Error> {
     let rows = &state.events;
     let parameters: [Parameter<'_>; 5] = [
         (&column!(rows, row => row.kind.as_str()), Type::TEXT_ARRAY),

@@ -17,6 +17,7 @@ use tokio_postgres::{Client, Row};
 
 use super::batch::{Found, Kept, LatestKey};
 use super::error::Error;
+use super::one_row;
 use super::read;
 use super::rows::{Columns, Placed, first, instants_to_bytes, service_column, text};
 use super::sql::Sql;
@@ -62,12 +63,14 @@ pub(super) async fn dump(
         RowKind::Application => page(client, kind, &sql.dump_applications, &by_name).await,
         RowKind::Key => page(client, kind, &sql.dump_keys, &by_name).await,
         RowKind::Record => page(client, kind, &sql.dump_records, &by_number).await,
-        RowKind::Verification => {
-            in_transaction(client, BEGIN_READING, dump_verifications(client, sql, &by_number)).await
-        }
+        RowKind::Verification => match &sql.one_row {
+            Some(one) => one_row::dump(client, one, number, most).await,
+            None => in_transaction(client, BEGIN_READING, dump_verifications(client, sql, &by_number)).await,
+        },
         RowKind::Limit => page(client, kind, &sql.dump_limits, &by_name).await,
         RowKind::Guesses => page(client, kind, &sql.dump_guesses, &by_names).await,
         RowKind::Answer => page(client, kind, &sql.dump_answers, &by_names).await,
+        RowKind::Event if sql.one_row.as_ref().is_some_and(|one| !one.has_events()) => Ok(Vec::new()),
         RowKind::Event => {
             read::place_waiting_events(client, sql).await?;
             page(client, kind, &sql.events, &by_number).await
@@ -149,7 +152,11 @@ pub(super) async fn load(client: &Client, sql: &Sql, rows: &[TransferRow]) -> Re
     in_transaction(client, &sql.begin, loading).await
 }
 
-async fn in_transaction<T>(client: &Client, begin: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn in_transaction<T>(
+    client: &Client,
+    begin: &str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     client.batch_execute(begin).await?;
     match work.await {
         Ok(done) => {
@@ -175,11 +182,17 @@ async fn load_kind(client: &Client, sql: &Sql, rows: &[TransferRow]) -> Result<V
         Some(RowKind::Record) => load_records(client, sql, rows).await,
         Some(RowKind::Verification) => {
             let rows = only!(rows, TransferRow::Verification(row, deliveries) => (&**row, deliveries.as_slice()));
-            load_verifications(client, sql, &rows).await
+            match &sql.one_row {
+                Some(one) => one_row::load(client, sql, one, &rows).await,
+                None => load_verifications(client, sql, &rows).await,
+            }
         }
         Some(RowKind::Limit) => load_limits(client, sql, rows).await,
         Some(RowKind::Guesses) => load_guesses(client, sql, rows).await,
         Some(RowKind::Answer) => load_answers(client, sql, rows).await,
+        Some(RowKind::Event) if sql.one_row.as_ref().is_some_and(|one| !one.has_events()) => {
+            Ok(vec![Loaded::NotKept; rows.len()])
+        }
         Some(RowKind::Event) => load_events(client, sql, rows).await,
     }
 }
@@ -425,6 +438,7 @@ async fn insert(client: &Client, sql: &Sql, new: Vec<(i64, &Verification, &[Deli
         generation: *generation,
         row: Kept { stored: false, changed: true, value: (*row).clone() },
         deliveries: None,
+        gone: false,
     };
     let found: Vec<Found> = places.iter().zip(&new).map(found).collect();
     insert_verifications(client, sql, found.iter().collect()).await?;

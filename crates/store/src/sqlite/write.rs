@@ -69,6 +69,9 @@ fn as_written(place: Option<i64>, deliveries_read: bool, snapshot: Snapshot, cha
 /// Writes; the place of the verification that it is about.
 fn apply(session: &mut Session<'_>, place: Option<i64>, changes: &Changes) -> rusqlite::Result<Option<i64>> {
     let mut place = place;
+    if let Some(row) = &changes.ended {
+        update_verification(session, place, row)?;
+    }
     match &changes.verification {
         Some(Write::Insert(row)) => place = Some(insert_verification(session, row)?),
         Some(Write::Update(row)) => update_verification(session, place, row)?,

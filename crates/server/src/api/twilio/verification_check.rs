@@ -13,7 +13,7 @@ use super::call::Call;
 use super::no::{MAX_CHECKS, NOTHING_NAMED, No};
 use super::profile::Profile;
 use super::sid;
-use super::verifications::{purpose, read_payment, updated_at, word};
+use super::verifications::{read_payment, updated_at, word};
 use crate::api::native::object::Seconds;
 use crate::http::answer;
 use crate::http::problem::Rate;
@@ -57,7 +57,7 @@ async fn read(door: &Door, call: &Call, profile: &Profile) -> Result<CheckReques
         (None, to) => {
             let application = door.verifier.application(call.application())?;
             let request = CheckRequest::by_destination(to.unwrap_or_default(), code).as_holder();
-            let request = request.purpose(purpose(&application).as_str());
+            let request = request.purpose(application.policy.usual_purpose().as_str());
             match profile.id {
                 Some(id) => request.service(id),
                 None => request,

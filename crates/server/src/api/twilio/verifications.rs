@@ -7,8 +7,6 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use countersign::core::channel::Channel;
 use countersign::core::destination::{Destination, NumberType};
-use countersign::core::id::Purpose;
-use countersign::core::policy::Application;
 use countersign::core::refusal::Refusal;
 use countersign::core::time::Timestamp;
 use countersign::core::verification::{Delivery, Payment, Status, Verification, Wording};
@@ -68,7 +66,7 @@ fn read(door: &Door, call: &Call, profile: &Profile, channel: Option<Channel>) -
     let application = door.verifier.application(call.application())?;
     let mut request = SendRequest::to(form.required("To")?)
         .application(call.application().clone())
-        .purpose(purpose(&application).as_str())
+        .purpose(application.policy.usual_purpose().as_str())
         .metadata(form.object("Tags", 10)?)
         .wording(read_wording(call, profile)?);
     if let Some(id) = profile.id {
@@ -114,15 +112,6 @@ fn read(door: &Door, call: &Call, profile: &Profile, channel: Option<Channel>) -
     Ok(request)
 }
 
-/// What the proof is for: this dialect has no word for it.
-pub(super) fn purpose(application: &Application) -> Purpose {
-    let usual = Purpose::default();
-    match &application.policy.purposes {
-        Some(listed) if !listed.contains(&usual) => listed.first().cloned().unwrap_or(usual),
-        _ => usual,
-    }
-}
-
 /// The payment that a service for payments must be told of, and no other may.
 pub(super) fn read_payment(call: &Call, profile: &Profile) -> Result<Option<Payment>, No> {
     let given = |name| Ok::<_, No>(call.form.text(name)?.filter(|text| !text.trim().is_empty()));
@@ -147,7 +136,7 @@ fn read_wording(call: &Call, profile: &Profile) -> Result<Wording, No> {
         return Err(No::invalid("AppHash"));
     }
     let values = call.form.object("TemplateCustomSubstitutions", 20)?;
-    Ok(Wording { name, android_app_hash: hash.map(str::to_owned), values })
+    Ok(Wording { name, android_app_hash: hash.map(str::to_owned), values, text: None })
 }
 
 /// What a channel is called here.
