@@ -154,15 +154,13 @@ impl Draft<'_> {
         } else {
             body
         };
-        let subject = match (self.channel, application.templates.own_subject(&found)) {
-            (Channel::Email, Some(own)) => render(&own, &values)?,
-            (Channel::Email, None) => {
-                let mut subject = String::new();
-                template::fill(in_words.subject(), &values, &mut subject);
-                subject
+        let mut subject = String::new();
+        if self.channel == Channel::Email {
+            match application.templates.own_subject(&found) {
+                Some(own) => subject = render(&own, &values)?,
+                None => template::fill(in_words.subject(), &values, &mut subject),
             }
-            _ => String::new(),
-        };
+        }
         Ok(Composed {
             text,
             subject: Zeroizing::new(on_one_line(&subject).into_owned()),

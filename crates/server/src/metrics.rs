@@ -1,8 +1,8 @@
 //! `GET /metrics`: counts and times in the OpenMetrics text format. No label ever holds a destination, a code or a path.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use countersign::core::destination::Country;
@@ -21,6 +21,34 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 
 type Timed<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// How many counters are kept at hand.
+const MOST_AT_HAND: usize = 64;
+
+/// The counters of labels that were seen first: nearly all there are, found without making their labels anew and hashing them.
+struct AtHand<L, M>(RwLock<Vec<(L, M)>>);
+
+impl<L, M> Default for AtHand<L, M> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+impl<L, M: Clone> AtHand<L, M> {
+    fn count(&self, is: impl Fn(&L) -> bool, find: impl FnOnce() -> (L, M), count: impl FnOnce(&M)) {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, counter)) = known.iter().find(|(labels, _)| is(labels)) {
+            return count(counter);
+        }
+        let full = known.len() >= MOST_AT_HAND;
+        drop(known);
+        let (labels, counter) = find();
+        count(&counter);
+        if !full {
+            self.0.write().unwrap_or_else(PoisonError::into_inner).push((labels, counter));
+        }
+    }
+}
 
 /// Everything that is counted.
 pub struct Metrics {
@@ -46,6 +74,10 @@ pub struct Metrics {
     deliveries_in_flight: Gauge,
     requests_in_flight: Gauge,
     connections: Gauge,
+    sends_at_hand: AtHand<SendLabels, Counter>,
+    checks_at_hand: AtHand<CheckLabels, Counter>,
+    deliveries_at_hand: AtHand<DeliveryLabels, (Counter, Histogram)>,
+    requests_at_hand: AtHand<RequestLabels, (Counter, Histogram)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -164,6 +196,10 @@ impl Default for Metrics {
             deliveries_in_flight: Gauge::default(),
             requests_in_flight: Gauge::default(),
             connections: Gauge::default(),
+            sends_at_hand: AtHand::default(),
+            checks_at_hand: AtHand::default(),
+            deliveries_at_hand: AtHand::default(),
+            requests_at_hand: AtHand::default(),
         };
         metrics.register();
         metrics
@@ -253,9 +289,19 @@ impl Metrics {
 
     /// Counts a request that was answered.
     pub(crate) fn request_done(&self, method: &'static str, route: &str, status: u16, took: Duration) {
-        let route = route.to_owned();
-        self.requests.get_or_create(&RequestLabels { method, route: route.clone(), status }).inc();
-        self.request_seconds.get_or_create(&RouteLabels { method, route }).observe(took.as_secs_f64());
+        self.requests_at_hand.count(
+            |labels| labels.status == status && labels.method == method && labels.route == route,
+            || {
+                let labels = RequestLabels { method, route: route.to_owned(), status };
+                let seconds = RouteLabels { method, route: route.to_owned() };
+                let counter = self.requests.get_or_create_owned(&labels);
+                (labels, (counter, self.request_seconds.get_or_create_owned(&seconds)))
+            },
+            |(requests, seconds)| {
+                requests.inc();
+                seconds.observe(took.as_secs_f64());
+            },
+        );
     }
 }
 
@@ -280,9 +326,16 @@ impl Observer for Metrics {
     fn observe(&self, observation: Observation<'_>) {
         match observation {
             Observation::Sent { application, channel, begun } => {
-                let kind = if begun { "begun" } else { "again" };
-                let labels = SendLabels { application: application.to_owned(), channel: channel.as_str(), kind };
-                self.sends.get_or_create(&labels).inc();
+                let (channel, kind) = (channel.as_str(), if begun { "begun" } else { "again" });
+                self.sends_at_hand.count(
+                    |labels| labels.channel == channel && labels.kind == kind && labels.application == application,
+                    || {
+                        let labels = SendLabels { application: application.to_owned(), channel, kind };
+                        let counter = self.sends.get_or_create_owned(&labels);
+                        (labels, counter)
+                    },
+                    |sends| _ = sends.inc(),
+                );
             }
             Observation::Refused { application, refusal } => {
                 let labels = RefusalLabels { application: application.to_owned(), code: refusal.code() };
@@ -298,13 +351,32 @@ impl Observer for Metrics {
                 self.guard_alarms.get_or_create(&labels).inc();
             }
             Observation::Checked { application, result } => {
-                let labels = CheckLabels { application: application.to_owned(), result: result.as_str() };
-                self.checks.get_or_create(&labels).inc();
+                let result = result.as_str();
+                self.checks_at_hand.count(
+                    |labels| labels.result == result && labels.application == application,
+                    || {
+                        let labels = CheckLabels { application: application.to_owned(), result };
+                        let counter = self.checks.get_or_create_owned(&labels);
+                        (labels, counter)
+                    },
+                    |checks| _ = checks.inc(),
+                );
             }
             Observation::Carried { provider, channel, outcome, took } => {
-                let (provider, channel) = (provider.to_owned(), channel.as_str());
-                self.deliveries.get_or_create(&DeliveryLabels { provider: provider.clone(), channel, outcome }).inc();
-                self.delivery_seconds.get_or_create(&CarrierLabels { provider, channel }).observe(took.as_secs_f64());
+                let channel = channel.as_str();
+                self.deliveries_at_hand.count(
+                    |labels| labels.outcome == outcome && labels.channel == channel && labels.provider == provider,
+                    || {
+                        let labels = DeliveryLabels { provider: provider.to_owned(), channel, outcome };
+                        let seconds = CarrierLabels { provider: provider.to_owned(), channel };
+                        let counter = self.deliveries.get_or_create_owned(&labels);
+                        (labels, (counter, self.delivery_seconds.get_or_create_owned(&seconds)))
+                    },
+                    |(deliveries, seconds)| {
+                        deliveries.inc();
+                        seconds.observe(took.as_secs_f64());
+                    },
+                );
             }
             Observation::Sessions { provider, bound, outstanding } => {
                 let labels = ProviderLabels { provider: provider.to_owned() };

@@ -44,6 +44,17 @@ pub struct SimpleSettings {
 pub struct TwilioSettings {
     /// The pause before the same verification may be sent again, in place of the policy's: the original has none.
     pub resend_after: Duration,
+    /// Which webhooks accounts may set up; `None` where no events are kept that could be told.
+    pub webhooks: Option<WebhookRules>,
+}
+
+/// Where webhooks that accounts set up may go.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WebhookRules {
+    /// Whether to addresses that are not of the public internet: for development.
+    pub allow_private: bool,
+    /// Whether to https alone.
+    pub only_https: bool,
 }
 
 /// How the CAMARA OneTimePasswordSMS dialect behaves.

@@ -275,6 +275,13 @@ impl Verifier {
         Arc::clone(&self.inner.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// A keyed digest of these parts: a secret that need not be kept, since it can be made again. It outlives rotations of the key
+    /// ring, as long as the oldest key stays.
+    #[must_use]
+    pub fn fingerprint(&self, parts: &[&[u8]]) -> [u8; 32] {
+        self.keys().fingerprint(parts)
+    }
+
     /// Takes another key ring for everything from now on: the same one after a rotation. Codes made with a key that it lacks can no
     /// longer be checked.
     pub fn set_keys(&self, keys: KeyRing) {

@@ -27,7 +27,7 @@ use countersign_providers::layers::ProviderBounds;
 use countersign_providers::{ProviderConfig, Registry};
 use zeroize::Zeroizing;
 
-use crate::settings::{Bounds, CamaraSettings, HttpSettings, SimpleSettings, TwilioSettings};
+use crate::settings::{Bounds, CamaraSettings, HttpSettings, SimpleSettings, TwilioSettings, WebhookRules};
 use crate::webhooks::{Endpoint, Terms};
 
 pub mod document;
@@ -320,7 +320,13 @@ impl Settings {
             production: self.server.production,
             trusted_proxies: self.server.trusted_proxies.clone().into(),
             simple: self.simple.enabled.then_some(simple),
-            twilio: self.twilio.enabled.then_some(TwilioSettings { resend_after: self.twilio.resend_after }),
+            twilio: self.twilio.enabled.then(|| TwilioSettings {
+                resend_after: self.twilio.resend_after,
+                webhooks: self.tells_accounts().then_some(WebhookRules {
+                    allow_private: self.webhooks.allow_private_addresses,
+                    only_https: self.server.production,
+                }),
+            }),
             camara: self.camara.enabled.then(|| CamaraSettings {
                 prefix: self.camara.prefix.0.clone(),
                 resend_after: self.camara.resend_after,
@@ -351,6 +357,12 @@ impl Settings {
     #[must_use]
     pub fn webhook_endpoints(&self) -> Vec<Endpoint> {
         self.applications.iter().flat_map(|row| row.webhooks.clone()).collect()
+    }
+
+    /// Whether accounts can set up webhooks of their own: by the Twilio dialect, and where the layout keeps the events to tell.
+    #[must_use]
+    pub const fn tells_accounts(&self) -> bool {
+        self.twilio.enabled && matches!(self.layout, countersign_store::layout::Layout::Standalone)
     }
 
     /// How webhooks are sent.

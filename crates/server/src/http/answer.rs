@@ -5,6 +5,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
+use super::written::Written;
+
 /// A whole answer.
 pub type Answer = Response<Bytes>;
 
@@ -21,6 +23,11 @@ pub fn json<T: Serialize>(status: StatusCode, body: &T) -> Answer {
     let mut bytes = Vec::with_capacity(1280);
     let _ = serde_json::to_writer(&mut bytes, body);
     with_body(status, JSON, bytes.into())
+}
+
+/// An answer with a JSON body that was written already.
+pub fn written(status: StatusCode, body: Written) -> Answer {
+    with_body(status, JSON, body.into_body())
 }
 
 /// An answer with a body of this type.

@@ -248,14 +248,15 @@ impl Parts {
         })
     }
 
-    /// Carries events to the endpoints of the configuration.
+    /// Carries events to the endpoints of the configuration and, where there can be some, of accounts.
     ///
     /// # Errors
     /// If TLS cannot be set up.
     pub fn webhooks(&self, metrics: Option<Arc<Metrics>>) -> Result<Webhooks, SetUpError> {
         let (endpoints, terms) = (self.settings.webhook_endpoints(), self.settings.webhook_terms());
-        Webhooks::new(self.verifier.clone(), endpoints, terms, metrics)
-            .map_err(|problem| SetUpError::Verifier(Broken::SetUp(format!("webhooks: {problem}"))))
+        let webhooks = Webhooks::new(self.verifier.clone(), endpoints, terms, metrics)
+            .map_err(|problem| SetUpError::Verifier(Broken::SetUp(format!("webhooks: {problem}"))))?;
+        Ok(if self.settings.tells_accounts() { webhooks.following_accounts() } else { webhooks })
     }
 
     /// Makes the store know every application of the configuration.
