@@ -131,6 +131,13 @@ async fn what_no_waiting_mends_is_refused_as_the_table_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_guard_suspects_is_refused_as_the_table_says() {
+    let (house, _sink, account) = begin(open().and("[guard]\nmode = \"enforce\"\nunconfirmed = 1")).await;
+    account.send(&phone(1)).await.ok(201);
+    sends(&house, &account, &phone(2), "the guard suspects pumping").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn caps_and_pauses_are_refused_as_the_table_says() {
     let (house, _sink, account) = begin(open().policy("max_sends = 1\nresend_after = \"0s\"")).await;
     account.send(&phone(1)).await.ok(201);
