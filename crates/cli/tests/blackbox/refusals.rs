@@ -155,14 +155,6 @@ async fn caps_and_pauses_are_refused_as_the_table_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_guard_holds_back_is_refused_as_the_table_says() {
-    let guard = "[guard]\nmode = \"enforce\"\nunconfirmed = 1\nwindow = \"24h\"";
-    let (house, _sink, account) = begin(open().and(guard)).await;
-    account.send(&phone(1)).await.ok(201);
-    sends(&house, &account, &phone(2), "the guard suspects pumping").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_are_refused_as_the_table_says() {
     for (per, what) in [
         ("destination", "the destination's limit"),
