@@ -95,7 +95,7 @@ pub enum Command {
     Cleanup(Cleanup),
     /// Bring the store's schema up to date, or print the SQL
     #[command(
-        after_help = "Examples:\n  countersign migrate\n  countersign migrate --print > schema.sql\n\nThe table of an application (store.layout = \"existing\") is altered by this command alone; --print shows what it lacks."
+        after_help = "Examples:\n  countersign migrate\n  countersign migrate --print > schema.sql\n\nTo the table of an application (store.layout = \"existing\") it adds what is lacking; --print shows what that is."
     )]
     Migrate(Migrate),
     /// Write everything that the store has into a file of JSON lines
@@ -460,20 +460,26 @@ pub enum Webhook {
         /// Events before this instant [default: now]
         #[arg(long, value_name = "TIME", value_parser = instant, requires = "from")]
         to: Option<Timestamp>,
-        /// Only to this endpoint (we_…) [default: all of the configuration]
+        /// Only to this endpoint (we_… or YW…) [default: all]
         #[arg(long, value_name = "ENDPOINT")]
         endpoint: Option<String>,
+    },
+    /// Print what a webhook signs with that an account set up by the Twilio dialect
+    #[command(after_help = "Examples:\n  countersign webhook secret YW0123456789abcdef0123456789abcdef")]
+    Secret {
+        /// The webhook (YW…), as `webhook list` shows it
+        endpoint: String,
     },
     /// Enable an endpoint that answered 410, and send what waits at once
     #[command(after_help = "Examples:\n  countersign webhook enable we_0123456789abcdef")]
     Enable {
-        /// The endpoint (we_…), as `webhook list` shows it
+        /// The endpoint (we_… or YW…), as `webhook list` shows it
         endpoint: String,
     },
     /// Post a signed message of type webhook.test now
     #[command(after_help = "Examples:\n  countersign webhook test\n  countersign webhook test we_0123456789abcdef")]
     Test {
-        /// The endpoint (we_…) [default: all of the configuration]
+        /// The endpoint (we_… or YW…) [default: all]
         endpoint: Option<String>,
     },
 }

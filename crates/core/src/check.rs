@@ -55,6 +55,8 @@ impl std::fmt::Debug for Check {
 pub enum Against {
     /// A verification whose id the caller holds.
     Id(VerificationId),
+    /// The same, if it is of this service; else it is nobody's.
+    IdOf(VerificationId, Option<ServiceId>),
     /// Whatever is pending for a destination and purpose.
     Destination {
         /// Of which service; `None` is the application's own.
@@ -127,7 +129,7 @@ impl Decision for Check {
     fn lookup(&self) -> Lookup {
         let application = self.application.name.clone();
         match &self.against {
-            Against::Id(id) => Lookup::ById { application, id: *id },
+            Against::Id(id) | Against::IdOf(id, _) => Lookup::ById { application, id: *id },
             Against::Destination { service, to, purpose } => {
                 Lookup::Latest { application, service: *service, to: to.clone(), purpose: purpose.clone() }
             }
@@ -187,6 +189,7 @@ impl Check {
     fn destination<'a>(&'a self, verification: Option<&'a Verification>) -> Option<&'a Destination> {
         match &self.against {
             Against::Id(_) => verification.map(|found| &found.to),
+            Against::IdOf(_, service) => verification.filter(|found| found.service == *service).map(|found| &found.to),
             Against::Destination { to, .. } => Some(to),
         }
     }
@@ -261,7 +264,7 @@ impl Check {
         let nobody = [0; 16];
         let (destination, purpose) = match &self.against {
             Against::Destination { to, purpose, .. } => (to.reveal(), purpose.as_str()),
-            Against::Id(_) => ("", ""),
+            Against::Id(_) | Against::IdOf(..) => ("", ""),
         };
         let application = self.application.name.as_str();
         let nothing = Binding::new(&nobody, application, destination, purpose);

@@ -173,9 +173,13 @@ impl LimitRule {
     /// Whether one more is allowed at `now`.
     #[must_use]
     pub fn check(&self, stored: Option<Tat>, now: Timestamp) -> Verdict {
+        if self.quota == 0 {
+            // No wait mends it; the longest one that is ever told keeps clients from asking again each second.
+            return Verdict::Refused { retry_after: self.window };
+        }
         let (interval, full) = (self.interval_micros(), self.full(now).0);
         let tat = self.stands(stored, now).saturating_add(interval);
-        if self.quota == 0 || tat > full {
+        if tat > full {
             return Verdict::Refused {
                 retry_after: Duration::from_micros(
                     u64::try_from(tat.saturating_sub(full).clamp(1, self.window_micros())).unwrap_or(1),
@@ -281,6 +285,12 @@ mod tests {
         assert!(wait <= rule.window);
         assert!(matches!(rule.check(tat, start + wait - Duration::from_secs(1)), Verdict::Refused { .. }));
         assert!(matches!(rule.check(tat, start + wait), Verdict::Allowed { .. }));
+    }
+
+    #[test]
+    fn bug_a14_a_quota_of_none_does_not_invite_to_ask_again_at_once() {
+        let (rule, now) = (rule(0, 3600), Timestamp::from_millis(1_700_000_000_000));
+        assert_eq!(rule.check(None, now), Verdict::Refused { retry_after: rule.window });
     }
 
     #[test]

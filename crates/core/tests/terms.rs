@@ -10,6 +10,7 @@ use std::time::Duration;
 use countersign_core::channel::Channel;
 use countersign_core::check::{Against, Check, CheckResult};
 use countersign_core::event::EventKind;
+use countersign_core::id::ServiceId;
 use countersign_core::limit::{ExtraLimit, Of, Per};
 use countersign_core::message;
 use countersign_core::policy::Countries;
@@ -112,6 +113,22 @@ fn a_send_that_supersedes_gives_no_limit_and_no_guess_back() {
     let code = house.code(pending);
     assert_eq!(house.by_id(pending, &code), Err(Kind::RateLimited), "the day's guesses are used up");
     assert_eq!(house.rows.iter().filter(|(row, _)| row.status == Status::Pending).count(), 1);
+}
+
+#[test]
+fn an_id_of_another_service_is_nobodys() {
+    let mut house = House::new();
+    let service = Some(ServiceId::from_bytes([7; 16]));
+    let sent = house.ask(TO).with(|begin| begin.service = service).send().unwrap().verification;
+    let code = house.code(sent.id);
+    for other in [None, Some(ServiceId::from_bytes([8; 16]))] {
+        let before = house.rows.clone();
+        assert_eq!(house.check(Against::IdOf(sent.id, other), &code, None).unwrap_err().kind(), Kind::NotFound);
+        let wrong = house.check(Against::IdOf(sent.id, other), &house::wrong(&code, 0), None).unwrap_err();
+        assert_eq!(wrong.kind(), Kind::NotFound);
+        assert_eq!(house.rows, before, "and no guess at it");
+    }
+    assert_eq!(house.check(Against::IdOf(sent.id, service), &code, None).unwrap().result, CheckResult::Approved);
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::time::Duration;
 use countersign::core::id::ApplicationName;
 use ipnet::IpNet;
 
+use crate::webhooks::address::Reach;
+
 /// How the HTTP service listens and behaves.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
@@ -44,6 +46,17 @@ pub struct SimpleSettings {
 pub struct TwilioSettings {
     /// The pause before the same verification may be sent again, in place of the policy's: the original has none.
     pub resend_after: Duration,
+    /// Which webhooks accounts may set up; `None` where no events are kept that could be told.
+    pub webhooks: Option<WebhookRules>,
+}
+
+/// Where webhooks that accounts set up may go.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WebhookRules {
+    /// How far off.
+    pub reach: Reach,
+    /// Whether to https alone.
+    pub only_https: bool,
 }
 
 /// How the CAMARA OneTimePasswordSMS dialect behaves.

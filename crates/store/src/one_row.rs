@@ -369,7 +369,11 @@ pub(crate) fn added_columns(dialect: Dialect<'_>, existing: &Existing) -> Vec<(S
         let is_text = ["application", "service", "status", "state"].contains(&name);
         let (name, kind) = (format!("{PREFIX}{name}"), if is_text { "text" } else { "bigint" });
         // Null in every row that is there: nothing that reads or writes the table notices.
-        let sql = format!("-- {about}\nALTER TABLE {} ADD COLUMN {name} {kind} NULL", existing.table);
+        let mut sql = format!("-- {about}\nALTER TABLE {} ADD COLUMN {name} {kind} NULL", existing.table);
+        if Some(about) == more.map(|(_, about)| about) {
+            // Where rows of ours lost it: places rise as generations do.
+            sql += &format!(";\nUPDATE {} SET {name} = {PREFIX}place WHERE {PREFIX}state IS NOT NULL", existing.table);
+        }
         (name, kind, sql)
     };
     ADDED.into_iter().chain(more).map(column).collect()

@@ -20,6 +20,7 @@ use countersign::core::verification::Status;
 use countersign::store::{StoreError, StoreResult};
 use countersign::transfer::{Loaded, Row, RowKind};
 use countersign::{Broken, CheckRequest, Failure, MemoryStore, SendRequest, Store};
+use countersign_store::layout::Layout;
 use countersign_store::postgres::{Options, PostgresStore, Target, migrations_sql};
 use exact::all;
 use proxy::Proxy;
@@ -105,6 +106,22 @@ async fn bug_h8_a_newer_schema_is_refused_in_words_unless_it_only_grew() {
     let refused = try_open(&server.url(), "otp", true).err().unwrap();
     assert!(matches!(refused, StoreError::Inconsistent(_)));
     assert!(refused.to_string().contains("version 8"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_of_before_webhooks_is_brought_up_to_date_and_keeps_what_it_has() {
+    let server = own();
+    let first = include_str!("../migrations/postgres/0001_begin.sql");
+    server.psql(&format!(
+        "CREATE SCHEMA otp; SET search_path = otp; {first} CREATE TABLE countersign_schema (one BIGINT PRIMARY KEY, version BIGINT NOT NULL, \
+         compatible_from BIGINT NOT NULL); INSERT INTO countersign_schema VALUES (1, 1, 1); INSERT INTO limit_state VALUES ('kept', 1);"
+    ));
+    let refused = try_open(&server.url(), "otp", false).err().unwrap().to_string();
+    assert!(refused.contains("has version 1") && refused.contains("countersign migrate"), "{refused}");
+    let store = try_open(&server.url(), "otp", true).unwrap();
+    assert_eq!(server.psql("SELECT version, compatible_from FROM otp.countersign_schema"), "2|1");
+    assert_eq!(server.psql("SELECT key FROM otp.limit_state"), "kept");
+    contract::events_are_taken_up_once(store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -441,6 +458,17 @@ async fn a_pooler_in_transaction_mode_is_no_hindrance() {
     contract::cleanup_is_bounded_and_spares_the_living(new()).await;
     contract::what_was_moved_here_is_as_it_was(new()).await;
     contract::what_is_here_is_read_whole_and_in_pages(new()).await;
+    contract::events_are_taken_up_once(new()).await;
+    contract::webhooks_are_claimed_in_order_and_settled_once(new()).await;
+    let small = || {
+        let target = Target::parse(&url).unwrap();
+        Arc::new(PostgresStore::open_as(target, &Layout::Minimal, options(&support::new_schema())).unwrap())
+    };
+    contract::what_is_written_is_read_back(small()).await;
+    contract::parallel_sends_begin_one_verification(small()).await;
+    contract::parallel_wrong_guesses_by_id_evaluate_exactly_the_cap(small()).await;
+    contract::an_overdue_delivery_is_claimed_once(small()).await;
+    contract::what_was_moved_here_is_as_it_was(small()).await;
     // More clients than the pooler has connections.
     let schema = support::new_schema();
     let benches: Vec<_> = (0..4).map(|_| Bench::new(open_at(&url, &schema))).collect();

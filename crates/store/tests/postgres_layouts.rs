@@ -481,6 +481,19 @@ async fn somebody_elses_table_is_altered_only_by_migrate_and_the_sql_can_be_read
     assert_eq!(printed.matches(';').count(), 2, "{printed}");
     place.open(&layout, true).unwrap();
     assert_eq!(place.print(&layout).unwrap(), "");
+    // What counts the attempts is counted anew, and what was pending goes on.
+    let before = Bench::new(place.open(&layout, false).unwrap());
+    for _ in 0..3 {
+        let (id, _) = before.send(TO).await;
+        before.verifier.cancel(&Default::default(), id).await.unwrap();
+    }
+    let (id, code) = before.send(TO).await;
+    place.sql("ALTER TABLE verification DROP COLUMN countersign_generation").await;
+    let after = Bench::new(place.open(&layout, true).unwrap());
+    assert_eq!(after.check_to(TO, &wrong(&code, 0)).await.unwrap(), CheckResult::Incorrect);
+    assert_eq!(after.check(id, &code).await.unwrap(), CheckResult::Approved);
+    let (next, _) = after.send(TO).await;
+    assert_ne!(next, id);
 }
 
 #[tokio::test(flavor = "multi_thread")]

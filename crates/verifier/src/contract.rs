@@ -27,6 +27,7 @@
 
 mod answers;
 mod deliveries;
+mod guard;
 mod lists;
 mod moving;
 mod records;
@@ -34,6 +35,7 @@ mod webhooks;
 
 pub use answers::*;
 pub use deliveries::*;
+pub use guard::*;
 pub use lists::*;
 pub use moving::*;
 pub use records::*;
@@ -97,6 +99,7 @@ macro_rules! store_contract {
             a_send_that_supersedes_leaves_one_that_is_pending
             parallel_sends_are_charged_exactly
             limits_are_charged_together_or_not_at_all
+            blocks_of_numbers_are_exact
             guesses_outlive_verifications
             guesses_at_what_was_begun_without_a_key_are_kept_apart
             an_overdue_delivery_is_claimed_once

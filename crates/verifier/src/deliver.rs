@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::observe::Observation;
 use crate::sender::{BoxFuture, Sender};
-use crate::store::{self, Claimed};
+use crate::store::{self, Claimed, WithDeliveries};
 use crate::verifier::{Broken, Verifier, chance};
 
 /// How often an outcome that the store would not take is offered again before the lease is left to run out.
@@ -88,29 +88,32 @@ impl Verifier {
     }
 
     /// Carries a message until a provider has it or nobody will: one delivery after the other, as [`countersign_core::deliver`] decides.
+    /// With the word, the verification as it was when that was written down.
     pub(crate) async fn carry(
         &self,
         application: &Arc<Application>,
         mut verification: Verification,
         mut delivery: Delivery,
-    ) -> Word {
+    ) -> (Word, Option<WithDeliveries>) {
         loop {
             let reported = match self.when_due(&mut verification, &delivery).await {
                 Ok(true) => Reported::Outcome(self.hand_over(application, &verification, &delivery).await),
                 Ok(false) => Reported::Superseded,
                 // The lease runs out and somebody who can reach the store takes over.
-                Err(_) => return Word::NotYet,
+                Err(_) => return (Word::NotYet, None),
             };
             let unknown = matches!(reported, Reported::Outcome(Outcome::Unknown { .. }));
             let blamed =
                 matches!(reported, Reported::Outcome(Outcome::Rejected { failure: Rejection::BlameNumber, .. }));
-            let Some((next, rows)) = self.report(application, &delivery, reported).await else { return Word::NotYet };
+            let Some((next, rows)) = self.report(application, &delivery, reported).await else {
+                return (Word::NotYet, None);
+            };
             match next {
-                Next::Done if unknown => return Word::Unknown,
-                Next::Done => return Word::Accepted,
-                Next::GaveUp if blamed => return Word::Unreachable,
-                Next::GaveUp => return Word::Failed,
-                Next::Stale => return Word::NotYet,
+                Next::Done if unknown => return (Word::Unknown, rows),
+                Next::Done => return (Word::Accepted, rows),
+                Next::GaveUp if blamed => return (Word::Unreachable, rows),
+                Next::GaveUp => return (Word::Failed, rows),
+                Next::Stale => return (Word::NotYet, None),
                 Next::Carry(again) => delivery = *again,
             }
             if let Some((row, _)) = rows {

@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 
 use crate::deliver::Word;
 use crate::observe::Observation;
-use crate::store;
+use crate::store::{self, WithDeliveries};
 use crate::verifier::{Broken, Failure, Verifier, chance};
 
 /// Asks for a code to be sent. Texts are as people write them; what cannot be meant is refused.
@@ -240,7 +240,7 @@ pub struct Sending {
     /// What was decided.
     pub sent: Sent,
     verifier: Verifier,
-    word: oneshot::Receiver<Word>,
+    word: oneshot::Receiver<(Word, Option<WithDeliveries>)>,
 }
 
 impl Sending {
@@ -250,9 +250,13 @@ impl Sending {
     /// Broken if the store cannot be read.
     pub async fn wait(self, patience: Duration) -> Result<(Word, Verification, Vec<Delivery>), Failure> {
         // Without an answer at once if nobody carries it yet.
-        let heard = tokio::time::timeout(patience, self.word).await.ok().and_then(Result::ok).unwrap_or(Word::NotYet);
+        let heard = tokio::time::timeout(patience, self.word).await.ok().and_then(Result::ok);
+        let (heard, known) = heard.unwrap_or((Word::NotYet, None));
         let Sent { verification, deliveries, .. } = self.sent;
-        let known = self.verifier.verification(&verification.application, verification.id).await?;
+        let known = match known {
+            Some(known) => Some(known),
+            None => self.verifier.verification(&verification.application, verification.id).await?,
+        };
         let (verification, deliveries) = known.unwrap_or((verification, deliveries));
         Ok((heard, verification, deliveries))
     }

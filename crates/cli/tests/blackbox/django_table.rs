@@ -132,9 +132,10 @@ async fn sees_what_was_verified(
     let theirs = project.rows();
     assert_eq!(theirs.len(), 2);
 
-    // A service alters nobody's table; the command does, once the SQL could be read.
+    // Who would rather read the SQL first says so; then a service alters nobody's table.
+    let careful = plan.clone().variable("COUNTERSIGN_STORE__MIGRATE", "false");
     for args in ["doctor", "serve"] {
-        let (exit, text) = countersign(&plan, &dir.0, args);
+        let (exit, text) = countersign(&careful, &dir.0, args);
         assert!(exit == 3 && text.contains("countersign migrate --print"), "{args}: {text}");
     }
     let (_, sql) = countersign(&plan, &dir.0, "migrate --print");
@@ -173,4 +174,33 @@ async fn sees_what_was_verified(
     assert!(text.contains("\"verification\" has what is needed") && exit <= 1, "{text}");
     let (exit, text) = countersign(&plan, &dir.0, "export all.jsonl");
     assert!(exit == 0 && !std::fs::read_to_string(dir.0.join("all.jsonl")).unwrap().contains("theirs-"), "{text}");
+}
+
+/// "The server does so at start unless told not to", for the table of an application too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bug_an_applications_table_is_brought_up_to_date_at_the_start() {
+    let dir = Arc::new(Dir::new());
+    let table = rusqlite::Connection::open(dir.0.join("app.db")).unwrap();
+    table
+        .execute_batch(
+            "CREATE TABLE verification (verification_id varchar(50) NOT NULL PRIMARY KEY, phone varchar(15) NOT NULL, code integer NULL,
+                verification_type varchar(20) NOT NULL, verified bool NOT NULL, created_at datetime NOT NULL, expires_at datetime NULL);
+             INSERT INTO verification VALUES ('theirs', '255694230173', 1234, 'Login', 0, '2020-01-01 00:00:00', NULL);",
+        )
+        .unwrap();
+    let plan =
+        open().and("[store]\nurl = \"sqlite:app.db\"\nlayout = \"existing\"\n[store.existing]\npreset = \"django\"");
+    let careful = plan.clone().variable("COUNTERSIGN_STORE__MIGRATE", "false");
+    let (exit, text) = countersign(&careful, &dir.0, "serve");
+    assert!(exit == 3 && text.contains("countersign migrate --print"), "{text}");
+    let sink = Sink::start().await;
+    let house = House::start_in(plan.provider("gateway", &sink), Arc::clone(&dir), None).await;
+    house.door.send("+255694230173").await;
+    let code = sink.code_of("+255694230173").await;
+    assert_eq!(house.door.check_to("+255694230173", &code).await.result(), "approved");
+    let mut read = table.prepare("SELECT phone, code, verified FROM verification ORDER BY verified").unwrap();
+    let rows = read.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    let rows: Vec<(String, Option<i64>, bool)> = rows.map(Result::unwrap).collect();
+    let phone = "255694230173".to_owned();
+    assert_eq!(rows, [(phone.clone(), Some(1234), false), (phone, None, true)]);
 }

@@ -10,6 +10,7 @@
     reason = "tests"
 )]
 
+mod account_webhooks;
 mod binding;
 mod budget;
 mod budget_doors;

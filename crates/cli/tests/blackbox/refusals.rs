@@ -8,15 +8,15 @@ use crate::house::{House, Plan, Reply, phone, wrong};
 
 const TABLE: &str = include_str!("../../../../docs/reference/refusals.md");
 
-/// A row: native, simple send, simple verify, Twilio, CAMARA.
-fn row(what: &str) -> [String; 5] {
+/// A row: native, simple send, simple verify, Twilio, CAMARA send, CAMARA validate.
+fn row(what: &str) -> [String; 6] {
     let line = TABLE.lines().find(|line| line.starts_with(&format!("| {what} |")));
     let cells = line
         .unwrap_or_else(|| panic!("there is no row `{what}`"))
         .split('|')
         .skip(2)
         .map(|cell| cell.trim().to_owned());
-    cells.take(5).collect::<Vec<_>>().try_into().unwrap()
+    cells.take(6).collect::<Vec<_>>().try_into().unwrap()
 }
 
 #[track_caller]
@@ -38,10 +38,10 @@ fn twilio(reply: &Reply, what: &str) {
 }
 
 #[track_caller]
-fn camara(reply: &Reply, what: &str) {
+fn camara(reply: &Reply, what: &str, validate: bool) {
     let body = reply.json();
     let code = body["code"].as_str().unwrap_or_default().replace("ONE_TIME_PASSWORD_SMS.", "…");
-    assert_eq!(format!("{} {code}", reply.status), row(what)[4], "{what}: {}", reply.text());
+    assert_eq!(format!("{} {code}", reply.status), row(what)[4 + usize::from(validate)], "{what}: {}", reply.text());
     assert_eq!(body["status"], reply.status);
 }
 
@@ -65,7 +65,7 @@ async fn sends(house: &House, account: &Account, to: &str, what: &str) {
     native(&house.door.post("/v1/verifications", json!({"to": to})).await, what);
     simple(&house.door.simple("send-otp", json!({"phone": to})).await, what, false);
     twilio(&account.send(to).await, what);
-    camara(&send_camara(house, to).await, what);
+    camara(&send_camara(house, to).await, what, false);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,7 +84,7 @@ async fn what_no_waiting_mends_is_refused_as_the_table_says() {
     twilio(&account.post(&account.path("Verifications"), &call).await, "nothing carries this channel");
     let unserved = "nothing carries this channel";
     simple(&house.door.simple("send-otp", json!({"phone": "+254712123456"})).await, unserved, false);
-    camara(&send_camara(&house, "+254712123456").await, unserved);
+    camara(&send_camara(&house, "+254712123456").await, unserved, false);
     let locale = json!({"to": phone(1), "locale": "not a locale"});
     native(&house.door.post("/v1/verifications", locale).await, "a field that cannot be meant");
     let locale = [("To", "+255694000001"), ("Channel", "sms"), ("Locale", "not a locale")];
@@ -93,7 +93,9 @@ async fn what_no_waiting_mends_is_refused_as_the_table_says() {
     simple(&house.door.simple("send-otp", purpose).await, "a field that cannot be meant", false);
 
     let words = json!({"phoneNumber": phone(1), "message": "no place for it"});
-    camara(&ask_camara(&house, "send-code", words).await, "a field that cannot be meant");
+    camara(&ask_camara(&house, "send-code", words).await, "a field that cannot be meant", false);
+    let body = json!({"authenticationId": "x".repeat(37), "code": "123456"});
+    camara(&ask_camara(&house, "validate-code", body).await, "a field that cannot be meant", true);
     for (call, body) in [
         ("verify-otp", json!({"phone": phone(1), "otp": "12"})),
         ("verify-otp", json!({"phone": "12", "otp": "123456"})),
@@ -109,7 +111,7 @@ async fn what_no_waiting_mends_is_refused_as_the_table_says() {
     let path = account.path(&format!("Verifications/VE{nobody}"));
     twilio(&account.post(&path, &[("Status", "canceled")]).await, "no such verification");
     let body = json!({"authenticationId": format!("vf_{nobody}"), "code": "123456"});
-    camara(&ask_camara(&house, "validate-code", body).await, "no such verification");
+    camara(&ask_camara(&house, "validate-code", body).await, "no such verification", true);
     let id = house.door.begin(&phone(2)).await;
     let code = sink.code_of(&phone(2)).await;
     assert_eq!(house.door.check(&id, &code).await.result(), "approved");
@@ -125,7 +127,14 @@ async fn what_no_waiting_mends_is_refused_as_the_table_says() {
     let code = sink.code_of(&phone(3)).await;
     let body = json!({"authenticationId": sent["authenticationId"], "code": code});
     assert_eq!(ask_camara(&house, "validate-code", body.clone()).await.status, 204);
-    camara(&ask_camara(&house, "validate-code", body).await, "the verification has ended");
+    camara(&ask_camara(&house, "validate-code", body).await, "the verification has ended", true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_guard_suspects_is_refused_as_the_table_says() {
+    let (house, _sink, account) = begin(open().and("[guard]\nmode = \"enforce\"\nunconfirmed = 1")).await;
+    account.send(&phone(1)).await.ok(201);
+    sends(&house, &account, &phone(2), "the guard suspects pumping").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,6 +165,22 @@ async fn limits_are_refused_as_the_table_says() {
         let (house, _sink, account) = begin(open().limits(&[limit(per, "sends", 1, "1h")])).await;
         account.send(&phone(1)).await.ok(201);
         sends(&house, &account, &phone(1), what).await;
+    }
+    // Limits of checks are limits too.
+    for (per, what) in [
+        ("destination", "the destination's limit"),
+        ("prefix", "the prefix's limit"),
+        ("country", "the country's limit"),
+        ("application", "the application's limit"),
+    ] {
+        let (house, _sink, account) = begin(open().limits(&[limit(per, "checks", 1, "1h")])).await;
+        let sent = send_camara(&house, &phone(1)).await.ok(200);
+        assert_eq!(house.door.check_to(&phone(1), "123456").await.result(), "not_found");
+        native(&house.door.check_to(&phone(1), "123456").await, what);
+        simple(&house.door.simple("verify-otp", json!({"phone": phone(1), "otp": "123456"})).await, what, true);
+        twilio(&account.check(("To", &phone(1)), "123456").await, what);
+        let body = json!({"authenticationId": sent["authenticationId"], "code": "123456"});
+        camara(&ask_camara(&house, "validate-code", body).await, what, true);
     }
     let rows = [limit("client", "sends", 1, "1h"), limit("client", "checks", 1, "1h")];
     let (house, _sink, account) = begin(open().limits(&rows)).await;
@@ -189,7 +214,7 @@ async fn the_days_guesses_and_an_accounts_own_limits_are_refused_as_the_table_sa
     twilio(&account.check(("To", &to), &code).await, "the day's wrong guesses");
     let sent = send_camara(&house, &to).await.ok(200);
     let body = json!({"authenticationId": sent["authenticationId"], "code": code});
-    camara(&ask_camara(&house, "validate-code", body).await, "the day's wrong guesses");
+    camara(&ask_camara(&house, "validate-code", body).await, "the day's wrong guesses", true);
     let guess = json!({"phone": to, "otp": wrong(&code, 1)});
     assert_eq!(house.door.simple("verify-otp", guess.clone()).await.status, 400);
     simple(&house.door.simple("verify-otp", guess).await, "the day's wrong guesses", true);

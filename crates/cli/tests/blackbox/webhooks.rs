@@ -251,7 +251,7 @@ async fn a_name_that_leads_to_a_private_address_is_not_gone_to() {
     let application = Sink::start().await;
     let url = application.url().replace("127.0.0.1", "localhost");
     let plan = telling(&url, &secret()).replace("allow_private_addresses = true", "");
-    let (house, _) = House::with_sink(plan).await;
+    let (house, _) = House::with_sink(plan.server("listen = \"127.0.0.1:0\"\nproduction = true")).await;
     house.door.send(&phone(1)).await;
     until("it failed", async || list(&house).await["state"] == "failing").await;
     let error = list(&house).await["last_error"].as_str().unwrap().to_owned();
@@ -260,15 +260,29 @@ async fn a_name_that_leads_to_a_private_address_is_not_gone_to() {
     assert_eq!(tested.status.code(), Some(3), "{tested:?}");
     assert_eq!(application.count(), 0);
     for literal in [
-        "http://127.0.0.1:9/",
-        "http://2130706433/",
-        "http://0x7f.1/",
+        "http://10.0.0.1:9/",
+        "http://167772161/",
+        "http://0xa.1/",
+        "http://[::ffff:127.0.0.1]/",
         "http://[::ffff:10.0.0.1]/",
         "http://169.254.169.254/",
     ] {
         let plan = telling(literal, &secret()).replace("allow_private_addresses = true", "");
         let (code, said) = crate::house::refused(plan).await;
         assert!(code == 2 && said.contains("no address of the public internet"), "{literal}: {code} {said}");
+    }
+}
+
+/// The application under trial mostly runs beside the server: a row without any further key is told of everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bug_an_endpoint_on_this_machine_is_told_without_a_further_key() {
+    for host in ["127.0.0.1", "localhost"] {
+        let application = Sink::start().await;
+        let url = application.url().replace("127.0.0.1", host);
+        let plan = telling(&url, &secret()).replace("allow_private_addresses = true", "");
+        let (house, _) = House::with_sink(plan).await;
+        let verification = id(&house.door.send(&phone(1)).await);
+        until_told(&application, &verification, &["verification.created", "delivery.accepted"]).await;
     }
 }
 

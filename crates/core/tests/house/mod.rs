@@ -212,7 +212,7 @@ impl House {
         let check = Check {
             application: Arc::clone(&self.application),
             keys: Arc::clone(&self.keys),
-            by: if matches!(against, Against::Id(_)) { By::Id } else { By::Destination },
+            by: if matches!(against, Against::Id(_) | Against::IdOf(..)) { By::Id } else { By::Destination },
             payment: None,
             against,
             code: code.parse().unwrap(),

@@ -45,7 +45,7 @@ pub fn markdown() -> String {
         "# Refusals in each dialect\n\n<!-- Made from crates/server/src/api/refusals.rs by `countersign generate`; change it there. -->\n\n\
          One rule refuses, and each door says so in its own words. Every 429 says in `Retry-After` when to come back. A limit that only\n\
          another dialect has is told all the same, should it be met.\n\n\
-         | what is refused | native | simple: send | simple: verify | Twilio Verify v2 | CAMARA |\n|---|---|---|---|---|---|\n",
+         | what is refused | native | simple: send | simple: verify | Twilio Verify v2 | CAMARA: send | CAMARA: validate |\n|---|---|---|---|---|---|---|\n",
     );
     for (what, refusal) in samples() {
         let problem = Problem::from_refusal(&refusal, None);
@@ -57,10 +57,13 @@ pub fn markdown() -> String {
         let (send, verify) = (says(simple::Endpoint::Send), says(simple::Endpoint::Verify));
         let no = twilio::No::from_refusal(&refusal, Some(Channel::Sms), "/v2/…", &[]);
         let twilio = format!("{} {}", no.status, no.code);
-        let no = camara::No::from_refusal(&refusal, None);
         // Its own codes begin with the name of the API.
-        let camara = format!("{} {}", no.status, no.code.replace("ONE_TIME_PASSWORD_SMS.", "…"));
-        let _ = writeln!(page, "| {what} | {native} | {send} | {verify} | {twilio} | {camara} |");
+        let camara = |asked| {
+            let no = camara::No::from_refusal(asked, &refusal, None);
+            format!("{} {}", no.status, no.code.replace("ONE_TIME_PASSWORD_SMS.", "…"))
+        };
+        let (sends, validates) = (camara(camara::Asked::Send), camara(camara::Asked::Validate));
+        let _ = writeln!(page, "| {what} | {native} | {send} | {verify} | {twilio} | {sends} | {validates} |");
     }
     page.push_str(
         "\nAnswers of a check that are no refusals: a wrong code is 200 `incorrect` in the native dialect, 400 in the simple one, and 200\n\

@@ -27,7 +27,8 @@ use countersign_providers::layers::ProviderBounds;
 use countersign_providers::{ProviderConfig, Registry};
 use zeroize::Zeroizing;
 
-use crate::settings::{Bounds, CamaraSettings, HttpSettings, SimpleSettings, TwilioSettings};
+use crate::settings::{Bounds, CamaraSettings, HttpSettings, SimpleSettings, TwilioSettings, WebhookRules};
+use crate::webhooks::address::Reach;
 use crate::webhooks::{Endpoint, Terms};
 
 pub mod document;
@@ -320,7 +321,12 @@ impl Settings {
             production: self.server.production,
             trusted_proxies: self.server.trusted_proxies.clone().into(),
             simple: self.simple.enabled.then_some(simple),
-            twilio: self.twilio.enabled.then_some(TwilioSettings { resend_after: self.twilio.resend_after }),
+            twilio: self.twilio.enabled.then(|| TwilioSettings {
+                resend_after: self.twilio.resend_after,
+                webhooks: self
+                    .tells_accounts()
+                    .then_some(WebhookRules { reach: self.account_reach(), only_https: self.server.production }),
+            }),
             camara: self.camara.enabled.then(|| CamaraSettings {
                 prefix: self.camara.prefix.0.clone(),
                 resend_after: self.camara.resend_after,
@@ -353,10 +359,22 @@ impl Settings {
         self.applications.iter().flat_map(|row| row.webhooks.clone()).collect()
     }
 
+    /// Whether accounts can set up webhooks of their own: by the Twilio dialect, and where the layout keeps the events to tell.
+    #[must_use]
+    pub const fn tells_accounts(&self) -> bool {
+        self.twilio.enabled && matches!(self.layout, countersign_store::layout::Layout::Standalone)
+    }
+
+    /// How far webhooks of accounts go. Whoever has an API key sets them up, so not to this machine either, unless the operator says so.
+    #[must_use]
+    pub const fn account_reach(&self) -> Reach {
+        if self.webhooks.allow_private_addresses { Reach::Anywhere } else { Reach::Public }
+    }
+
     /// How webhooks are sent.
     #[must_use]
     pub const fn webhook_terms(&self) -> Terms {
-        Terms { timeout: self.webhooks.timeout, allow_private: self.webhooks.allow_private_addresses }
+        Terms { timeout: self.webhooks.timeout, reach: self.webhooks.reach(self.server.production) }
     }
 
     fn templates(&self, own: &[TemplateText]) -> Templates {

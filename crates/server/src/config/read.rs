@@ -28,6 +28,7 @@ use super::tree::{Data, Node};
 #[cfg(feature = "postgres")]
 use super::words::StoreUrl;
 use super::{ApplicationSettings, ProviderSettings, RouteSettings, Settings, layout, production, senders, webhook};
+use crate::webhooks::address::Reach;
 
 /// What stands at the top of a file.
 const TOP: [&str; 17] = [
@@ -76,6 +77,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         None => (true, vec![ProviderSettings::inbox(&delivery)]),
     };
     let webhooks = one(&root, "webhooks", WebhookTerms::SECTION.names(), WebhookTerms::read);
+    let reach = webhooks.reach(server.production);
     let settings = Settings {
         public_url_is_set,
         server,
@@ -88,7 +90,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         tokens: one(&root, "tokens", Tokens::SECTION.names(), Tokens::read),
         log: one(&root, "log", Log::SECTION.names(), Log::read),
         cleanup: one(&root, "cleanup", CleanupKeys::SECTION.names(), CleanupKeys::read),
-        applications: applications(&root, &policy, &guard, texts.allow_links, &webhooks, report),
+        applications: applications(&root, &policy, &guard, texts.allow_links, reach, report),
         webhooks,
         routes: routes(&root, &providers),
         templates: templates(&root, texts.allow_links),
@@ -171,7 +173,7 @@ fn applications(
     policy: &Policy,
     guard: &Guard,
     allow_links: bool,
-    terms: &WebhookTerms,
+    reach: Reach,
     report: &Report,
 ) -> Vec<ApplicationSettings> {
     let known = [
@@ -194,7 +196,7 @@ fn applications(
         guard_table.finish(&Guard::SECTION.names(), &elsewhere);
         let guard = Guard::read(&guard_table, guard);
         let templates = templates(&row, allow_links);
-        let webhooks = webhook::endpoints(&row, &keys.name, terms);
+        let webhooks = webhook::endpoints(&row, &keys.name, reach);
         applications.push(ApplicationSettings { policy, guard, limits, templates, webhooks, keys });
     }
     applications

@@ -87,15 +87,15 @@ section! {
         /// Which tables: "standalone" keeps its own, with history; "minimal" one small table with the latest verification of each
         /// destination and purpose; "existing" a table of your application, see [store.existing].
         layout: Layout = "standalone";
-        /// Brings the schema up to date when the service starts; if false, run `countersign migrate` before. The table of an
-        /// application (layout "existing") is never altered at a start: only `countersign migrate` does that.
+        /// Brings the schema up to date when the service starts; if false, run `countersign migrate` before. To the table of an
+        /// application (layout "existing") it adds the columns and indexes that are lacking, and touches nothing else.
         migrate: bool = true;
     }
 }
 
 section! {
     /// A table that your application already has, for layout = "existing": its own code then sees what was verified. What it lacks is
-    /// shown by `countersign migrate --print` and added by `countersign migrate`; rows that others write are never touched.
+    /// shown by `countersign migrate --print` and added at the start (store.migrate); rows that others write are never touched.
     StoreExisting, Table "store.existing" {
         /// A known model: "django" is table verification with verification_id, phone in digits, verification_type, verified,
         /// created_at and expires_at. The other keys change it; without a preset all of them are needed.
@@ -269,8 +269,8 @@ section! {
     WebhookTerms, Table "webhooks" {
         /// How long an endpoint may take to answer.
         timeout: Duration = "10s", from "1s" to "60s";
-        /// Whether endpoints may be at addresses that are not of the public internet: this machine, private networks. For development, and
-        /// where whoever writes this file may reach everything that this machine can.
+        /// Whether endpoints may be at addresses that are not of the public internet, as those of private networks: where whoever writes
+        /// this file may reach everything that this machine can. This machine itself (127.0.0.1, localhost) may be one unless server.production.
         allow_private_addresses: bool = false;
     }
 }

@@ -11,6 +11,7 @@ use super::document::{DEFAULT_LIMITS, default_file, explain};
 use super::section::Shape;
 use super::sections::SECTIONS;
 use super::*;
+use crate::webhooks::address::Reach;
 
 fn wrong(text: &str) -> String {
     Settings::from_text(text).err().map(|problems| problems.to_string()).unwrap_or_default()
@@ -119,12 +120,24 @@ fn a_webhook_has_one_secret_or_two() {
     assert_eq!((&second[0].id, second[0].keys.len()), (&first[0].id, 2));
     assert_ne!(second[0].settings, first[0].settings);
     assert!(!format!("{settings:?}").contains("MfKQ9r8"));
-    let local = Settings::from_text(&format!(
-        "{}\n[webhooks]\nallow_private_addresses = true",
-        webhook("url = \"http://127.0.0.1:1/\"")
-    ))
-    .unwrap();
-    assert!(local.webhook_terms().allow_private);
+}
+
+#[test]
+fn webhooks_go_to_this_machine_in_a_trial_and_to_private_networks_if_told() {
+    let reach = |text: &str| Settings::from_text(text).map(|settings| settings.webhook_terms().reach);
+    for here in ["http://127.0.0.1:1/", "http://[::1]/", "http://localhost:9001/hook"] {
+        assert_eq!(reach(&webhook(&format!("url = \"{here}\""))).unwrap(), Reach::Trial, "{here}");
+    }
+    let private = webhook("url = \"http://10.0.0.1/\"");
+    assert!(reach(&private).is_err());
+    assert_eq!(reach(&format!("{private}\n[webhooks]\nallow_private_addresses = true")).unwrap(), Reach::Anywhere);
+    let production = |lines: &str| {
+        let gateway = "[[providers]]\nname = \"g\"\nuses = \"webhook\"\nurl = \"https://g.example/\"\nsecret = \"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX\"";
+        format!("{}\n{gateway}\n[server]\nproduction = true", webhook(lines))
+    };
+    assert_eq!(reach(&production("url = \"https://a.example/\"")).unwrap(), Reach::Public);
+    let refused = reach(&production("url = \"https://127.0.0.1/\"")).unwrap_err();
+    assert!(refused.to_string().contains("no address of the public internet"), "{refused}");
 }
 
 /// What is written, and what is said about it.
@@ -235,8 +248,8 @@ fn what_is_wrong_is_named_with_its_line_and_what_to_write() {
         ),
         (&webhook("url = \"ftp://a\""), "applications.webhooks.url: must be an http:// or https:// URL"),
         (&webhook("url = \"https://u:p@a/\""), "takes no user, password or #"),
-        (&webhook("url = \"http://127.1/\""), "127.0.0.1 is no address of the public internet"),
-        (&webhook("url = \"http://[::1]/\""), "set webhooks.allow_private_addresses = true"),
+        (&webhook("url = \"http://10.1/\""), "10.0.0.1 is no address of the public internet"),
+        (&webhook("url = \"http://[fd12::1]/\""), "set webhooks.allow_private_addresses = true"),
         (&webhook("url = \"https://a/\"\nevents = []"), "write [\"*\"] for all"),
         (
             &webhook("url = \"https://a/\"\nevents = [\"verification.aproved\"]"),
@@ -518,7 +531,7 @@ fn a_wrong_variable_is_an_error_that_names_it() {
             "5m",
             "COUNTERSIGN_POLICY__TTLL: policy.ttll: no such setting; did you mean COUNTERSIGN_POLICY__TTL?",
         ),
-        ("COUNTERSIGN_POLIC__TTL", "5m", "COUNTERSIGN_POLIC__TTL: polic: no such setting"),
+        ("COUNTERSIGN_POLIC__TTL", "5m", "COUNTERSIGN_POLIC__TTL: polic: no such setting; there is: server, store"),
         ("COUNTERSIGN_POLICY__TTL", "soon", "COUNTERSIGN_POLICY__TTL: policy.ttl: must be a duration"),
         ("COUNTERSIGN_POLICY_TTL", "5m", "write COUNTERSIGN_POLICY__TTL, with two underscores"),
         ("COUNTERSIGN_SERVER__PRODUCTION", "maybe", "must be true or false"),

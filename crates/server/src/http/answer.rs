@@ -13,6 +13,10 @@ pub type Answer = Response<Bytes>;
 /// `application/json`.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// Marks an answer about a state that passes although its status does not say so: the same request may succeed later.
+#[derive(Clone, Copy, Debug)]
+pub struct Passing;
+
 /// An answer with a JSON body.
 pub fn json<T: Serialize>(status: StatusCode, body: &T) -> Answer {
     // Serialising our own structs into memory cannot fail; an empty body would show at once in any test.

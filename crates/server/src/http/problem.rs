@@ -275,6 +275,10 @@ impl Problem {
         let mut answer = answer::json(self.kind.status(), &body);
         let headers = answer.headers_mut();
         headers.insert(axum::http::header::CONTENT_TYPE, PROBLEM_JSON);
+        if self.kind == Kind::FraudSuspected {
+            answer.extensions_mut().insert(answer::Passing);
+        }
+        let headers = answer.headers_mut();
         if self.kind == Kind::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"countersign\""));
         }

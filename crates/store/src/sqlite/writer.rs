@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::connection::Connection;
+use super::place::Place;
 use super::session::Session;
 use super::unavailable;
 
@@ -43,13 +44,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> StoreResult<Self> {
+    pub(super) fn start(connection: Connection, place: Place) -> StoreResult<Self> {
         let (queue, tasks) = sync_channel(QUEUE);
         let broken = Arc::new(AtomicBool::new(false));
         let sees = Arc::clone(&broken);
         let thread = std::thread::Builder::new()
             .name("countersign-writer".to_owned())
-            .spawn(move || write_all(&connection, &tasks, &sees))
+            .spawn(move || write_all(&connection, &place, &tasks, &sees))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         Ok(Self { queue: Mutex::new(Some(queue)), broken, thread: Mutex::new(Some(thread)) })
     }
@@ -98,7 +99,7 @@ impl Writer {
     }
 }
 
-fn write_all(connection: &Connection, tasks: &Receiver<Task>, broken: &AtomicBool) {
+fn write_all(connection: &Connection, place: &Place, tasks: &Receiver<Task>, broken: &AtomicBool) {
     let mut session = Session::new(connection);
     let mut batch = Vec::with_capacity(BATCH);
     let mut busy = false;
@@ -115,7 +116,11 @@ fn write_all(connection: &Connection, tasks: &Receiver<Task>, broken: &AtomicBoo
             }
         }
         busy = batch.len() >= BUSY;
-        commit(&mut session, &mut batch, broken);
+        if place.is_there() {
+            commit(&mut session, &mut batch, broken);
+        } else {
+            batch.drain(..).for_each(|task| answer(task, Err(place.gone())));
+        }
     }
     // Leaves one file behind rather than three.
     let _ = connection.pragma_update(None, "wal_checkpoint", "truncate");

@@ -20,7 +20,7 @@ mod no;
 mod send_code;
 mod validate_code;
 
-pub(crate) use no::No;
+pub(crate) use no::{Asked, No};
 
 /// The prefix of the document that no server gives.
 pub(crate) const DEFAULT_PREFIX: &str = "/one-time-password-sms/v1";

@@ -42,6 +42,13 @@ pub(super) const NOT_FOUND: Row = (404, "NOT_FOUND", "There is no such authentic
 /// No provider took the message.
 pub(super) const NOT_SENT: Row = (502, "BAD_GATEWAY", "No gateway took the message; try again");
 
+/// Which call is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Send,
+    Validate,
+}
+
 /// A refusal or a break, in the words of this dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct No {
@@ -100,14 +107,14 @@ impl No {
     }
 
     /// What the verifier said no to, or broke at.
-    pub fn from_failure(failure: Failure, policy: Option<&Policy>) -> Self {
+    pub fn from_failure(asked: Asked, failure: Failure, policy: Option<&Policy>) -> Self {
         match failure {
             Failure::Broken(broken) => broken.into(),
-            Failure::Refused(refusal) => Self::from_refusal(&refusal, policy),
+            Failure::Refused(refusal) => Self::from_refusal(asked, &refusal, policy),
         }
     }
 
-    pub fn from_refusal(refusal: &Refusal, policy: Option<&Policy>) -> Self {
+    pub fn from_refusal(asked: Asked, refusal: &Refusal, policy: Option<&Policy>) -> Self {
         let no: Self = match refusal {
             Refusal::InvalidRequest { param, detail } => Self::invalid(format!("{param}: {detail}")),
             Refusal::NotFound => NOT_FOUND.into(),
@@ -120,9 +127,10 @@ impl No {
             Refusal::UnsupportedChannel => {
                 Self { message: "This number is of no network served here".into(), ..NOT_FOUND.into() }
             }
-            Refusal::MaxSendsReached { .. }
-            | Refusal::ResendTooSoon { .. }
-            | Refusal::RateLimited { limit: Limit::Rate(Per::Destination), .. } => MAX_OTP_CODES.into(),
+            Refusal::MaxSendsReached { .. } | Refusal::ResendTooSoon { .. } => MAX_OTP_CODES.into(),
+            Refusal::RateLimited { limit: Limit::Rate(Per::Destination), .. } if asked == Asked::Send => {
+                MAX_OTP_CODES.into()
+            }
             Refusal::RateLimited { limit: Limit::Rate(Per::Application), .. } => {
                 (429, "QUOTA_EXCEEDED", "The quota of this application is used up").into()
             }

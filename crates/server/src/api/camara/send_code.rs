@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::SERVICE;
 use super::call::Call;
-use super::no::{BLOCKED, NOT_SENT, No, NoBody};
+use super::no::{Asked, BLOCKED, NOT_SENT, No, NoBody};
 use crate::http::answer;
 use crate::service::{Door, Shared};
 
@@ -76,7 +76,7 @@ pub(super) async fn send_code(State(door): State<Shared>, call: Call) -> Result<
         .wording(Wording { text: Some(text), ..Wording::default() })
         .resend_after(pause(&door))
         .superseding();
-    let refused = |failure| No::from_failure(failure, Some(&application.policy));
+    let refused = |failure| No::from_failure(Asked::Send, failure, Some(&application.policy));
     let sending = door.verifier.send(request).await.map_err(refused)?;
     let (word, verification, _) = sending.wait(PATIENCE).await.map_err(refused)?;
     match word {

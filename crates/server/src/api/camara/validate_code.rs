@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::SERVICE;
 use super::call::Call;
-use super::no::{INVALID_OTP, NOT_FOUND, No, NoBody, VERIFICATION_EXPIRED, VERIFICATION_FAILED};
+use super::no::{Asked, INVALID_OTP, NOT_FOUND, No, NoBody, VERIFICATION_EXPIRED, VERIFICATION_FAILED};
 use crate::http::answer;
 use crate::service::Shared;
 
@@ -55,17 +55,17 @@ pub(super) async fn validate_code(State(door): State<Shared>, call: Call) -> Res
             return Err(No::invalid(format!("{name}: must be 1 to {most} characters")));
         }
     }
-    // Another door's is nobody's; its service never changes, so that looking first is safe.
     let id = id.parse().map_err(|_| NOT_FOUND)?;
-    let found = door.verifier.verification(&call.application, id).await?;
-    let (found, _) = found.filter(|(row, _)| row.service == Some(SERVICE)).ok_or(NOT_FOUND)?;
     if code.parse::<Code>().is_err() {
+        let found = door.verifier.verification(&call.application, id).await?;
+        let (found, _) = found.filter(|(row, _)| row.service == Some(SERVICE)).ok_or(NOT_FOUND)?;
         return Err(judge_unlike(&found, door.verifier.now()));
     }
-    let request = CheckRequest::by_id(id, &code).application(call.application.clone());
+    // Another door's is nobody's.
+    let request = CheckRequest::by_id(id, &code).of_service(Some(SERVICE)).application(call.application.clone());
     let checked = door.verifier.check(request).await.map_err(|failure| {
         let application = door.verifier.application(&call.application).ok();
-        No::from_failure(failure, application.as_deref().map(|application| &application.policy))
+        No::from_failure(Asked::Validate, failure, application.as_deref().map(|application| &application.policy))
     })?;
     judge(&checked)?;
     Ok(answer::response(answer::empty(StatusCode::NO_CONTENT)))

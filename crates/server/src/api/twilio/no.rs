@@ -43,6 +43,8 @@ pub(super) const NAME_FORMAT: (u16, u32, &str) = (400, 60209, "Invalid format of
 pub(super) const MAX_BUCKETS: (u16, u32, &str) = (400, 60210, "Max Buckets per Rate Limit reached");
 /// A bucket of this interval is there.
 pub(super) const INTERVAL_TAKEN: (u16, u32, &str) = (409, 60211, "Bucket with this Interval already exists");
+/// As many webhooks as a service, or an account, may have.
+pub(super) const MAX_WEBHOOKS: (u16, u32, &str) = (400, 60200, "Max Webhooks reached");
 /// Sent again too soon.
 pub(super) const TOO_SOON: (u16, u32, &str) = (429, 60212, "Too many concurrent requests for phone number");
 /// A call for a payment.

@@ -66,6 +66,11 @@ async fn decide(
         of_rows.push(deliveries);
         placed.push(row);
     }
+    // What a question leads to now, and was not locked, began in the meantime.
+    let is_locked = |place: &i64| placed.iter().any(|row| row.place == *place);
+    if !resolved.iter().all(|(_, _, place)| is_locked(place)) {
+        return Err(Error::Conflict);
+    }
     let mut state = State::new(questions, placed, &resolved)?;
     state.latest_alone = !one.theirs;
     for (found, deliveries) in state.found.iter_mut().zip(of_rows) {
