@@ -233,6 +233,23 @@ fn a_text_is_previewed_with_a_sample_code_and_what_it_costs() {
         assert_eq!(place.run(&format!("template preview {args}")).code, 2, "{args}");
     }
 
+    // What it costs with each provider of its route that has a price: an SMS by its parts.
+    place.write("priced.toml", "[[providers]]\nname = \"one\"\nuses = \"inbox\"\n[[providers]]\nname = \"two\"\nuses = \"inbox\"\n\
+        [[routes]]\nchannel = \"sms\"\nproviders = [\"one\", \"two\"]\nprices = [\"0.0071 EUR\", \"0.02 EUR\"]\n\
+        [templates.default.en]\nsms = \"{{ code }} \u{4e2d} is your code. It is a long story, how it came here over the wires and the air, and it is told in \
+        two parts.\"\n");
+    let (_, priced, _) = place.json("template preview --to +255694230173 --locale en --config priced.toml");
+    let parts = priced["segments"]["count"].as_u64().unwrap();
+    assert_eq!(parts, 2, "{priced}");
+    let expected = serde_json::json!([
+        {"provider": "one", "each": "0.0071 EUR", "parts": 2, "total": "0.0142 EUR"},
+        {"provider": "two", "each": "0.02 EUR", "parts": 2, "total": "0.04 EUR"},
+    ]);
+    assert_eq!(priced["prices"], expected);
+    let shown = place.run("template preview --to +255694230173 --locale en --config priced.toml").out;
+    assert!(shown.contains("price        0.0142 EUR with one, 2 parts at 0.0071 EUR\n"), "{shown}");
+    assert_eq!(egypt["prices"], serde_json::json!([]), "no prices are configured");
+
     let config = "[policy]\ncode_length = 8\n[templates.payment.en]\nsms = \"{{ code }} \u{201c}pays\u{201d} {{ application }} \u{4e2d}\"\n\
                   [templates.default.tlh]\nsms = \"{{ code }} Qapla'\"\n[templates.payment.de]\nsms = \"{{ code }} zahlt\"\n";
     place.write("own.toml", config);
