@@ -53,6 +53,8 @@ impl Upkeep {
 }
 
 const OUTBOX_EVERY: Duration = Duration::from_millis(500);
+/// The same while more is due than can be carried at once: a queue must drain as fast as a provider takes it.
+const BACKLOG_EVERY: Duration = Duration::from_millis(20);
 const EXPIRE_BATCH: usize = 500;
 const FOLLOW_UP_BATCH: usize = 500;
 
@@ -71,16 +73,37 @@ impl Verifier {
     async fn keep_up(&self, cleanup: Cleanup, mut stopped: watch::Receiver<bool>) {
         let mut cleaned_at = self.now();
         while !*stopped.borrow() {
-            self.note("outbox", self.carry_overdue().await);
+            let outbox = self.carry_backlog(&mut stopped).await;
+            if *stopped.borrow() {
+                return;
+            }
+            let more = matches!(outbox, Ok(true));
+            self.note("outbox", outbox);
             self.note("follow up", self.follow_up().await);
             self.note("expire", self.expire_overdue().await);
             if self.now().since(cleaned_at) >= cleanup.every {
                 cleaned_at = self.now();
                 self.note("cleanup", self.clean_up(cleanup, false, |_| !*stopped.borrow()).await);
             }
+            let pause = if more { BACKLOG_EVERY } else { OUTBOX_EVERY };
             tokio::select! {
-                () = self.inner.clock.sleep(OUTBOX_EVERY) => {}
+                () = self.inner.clock.sleep(pause) => {}
                 changed = stopped.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Carries what is due for as long as there is more, and whoever else waits for upkeep can wait; whether there is more still.
+    async fn carry_backlog(&self, stopped: &mut watch::Receiver<bool>) -> Result<bool, Broken> {
+        let until = self.now() + OUTBOX_EVERY;
+        loop {
+            let (_, more) = self.carry_some().await?;
+            if !more || self.now() >= until {
+                return Ok(more);
+            }
+            tokio::select! {
+                () = self.inner.clock.sleep(BACKLOG_EVERY) => {}
+                _ = stopped.changed() => return Ok(more),
             }
         }
     }
