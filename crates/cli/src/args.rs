@@ -321,6 +321,12 @@ pub enum Provider {
         /// A provider, or the name of a configured one
         name: String,
     },
+    /// Show how providers do, by country: acceptance, delivery and conversion (approved / sent), older messages counting less
+    #[command(after_help = "Examples:\n  countersign provider health\n  countersign provider health gateway --json")]
+    Health {
+        /// Only this one
+        name: Option<String>,
+    },
     /// Write a descriptor for a gateway of your own, and fixtures that prove it
     #[command(
         after_help = "Examples:\n  countersign provider new my-gateway --folder gateways\n\nBoth files are commented: change them to what the gateway's documentation says, then run\ncountersign provider check gateways/my-gateway.toml, and name the folder by delivery.descriptors."

@@ -18,6 +18,7 @@ pub mod destination;
 pub mod event;
 pub mod follow;
 pub mod guard;
+pub mod health;
 pub mod id;
 pub mod language;
 pub mod limit;

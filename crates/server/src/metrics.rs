@@ -1,11 +1,14 @@
 //! `GET /metrics`: counts and times in the OpenMetrics text format. No label ever holds a destination, a code or a path.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use countersign::core::destination::Country;
+use countersign::core::health::{Figures, Health, HealthRow};
+use countersign::core::time::Timestamp;
 use countersign::{Observation, Observer};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -19,6 +22,11 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// Answers take microseconds without a provider, and up to a minute with one.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+
+/// Pairs of provider and country that have series of their own: seven each.
+const MOST_PAIRS: usize = 100;
+/// The first of [`Figures::NAMES`], which count deliveries.
+const COUNTS: usize = 7;
 
 type Timed<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -63,6 +71,7 @@ pub struct Metrics {
     sessions: Family<ProviderLabels, Gauge>,
     outstanding: Family<ProviderLabels, Gauge>,
     throttled: Family<ProviderLabels, Counter>,
+    health: Family<HealthLabels, Gauge<f64, AtomicU64>>,
     trouble: Family<TroubleLabels, Counter>,
     cleaned: Counter<u64, AtomicU64>,
     webhook_attempts: Family<WebhookAttemptLabels, Counter>,
@@ -136,6 +145,13 @@ struct ProviderLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HealthLabels {
+    provider: String,
+    country: String,
+    figure: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TroubleLabels {
     doing: &'static str,
 }
@@ -185,6 +201,7 @@ impl Default for Metrics {
             sessions: Family::default(),
             outstanding: Family::default(),
             throttled: Family::default(),
+            health: Family::default(),
             trouble: Family::default(),
             cleaned: Counter::default(),
             webhook_attempts: Family::default(),
@@ -233,6 +250,9 @@ impl Metrics {
             "Times that a provider asked to be sent less (SMPP)",
             self.throttled.clone(),
         );
+        let help =
+            "Deliveries of ended verifications, by what became of them, older ones counting less (half after a day)";
+        registry.register("provider_health", help, self.health.clone());
         registry.register("trouble", "Background work that failed and is tried again", self.trouble.clone());
         registry.register("verifications_cleaned", "Verifications deleted after their time", self.cleaned.clone());
         registry.register("webhook_attempts", "Webhooks posted, by what came of it", self.webhook_attempts.clone());
@@ -262,6 +282,29 @@ impl Metrics {
             let _ = write!(page, "# EOF");
         }
         page
+    }
+
+    /// How providers do, by country: the countries that were sent the most, and the others together.
+    fn provider_health(&self, rows: &[HealthRow], now: Timestamp) {
+        let mut pairs: BTreeMap<(&str, String), Health> = BTreeMap::new();
+        for row in rows {
+            let country = row.key.country.map_or_else(|| "none".to_owned(), |country| country.to_string());
+            pairs.entry((&row.key.provider, country)).or_default().add(row, now);
+        }
+        let mut pairs: Vec<_> = pairs.into_iter().collect();
+        pairs.sort_by(|(_, a), (_, b)| b.sent().total_cmp(&a.sent()));
+        let mut others: BTreeMap<&str, Health> = BTreeMap::new();
+        for ((provider, _), health) in pairs.drain(MOST_PAIRS.min(pairs.len())..) {
+            others.entry(provider).or_default().join(&health);
+        }
+        pairs.extend(others.into_iter().map(|(provider, health)| ((provider, "other".to_owned()), health)));
+        self.health.clear();
+        for ((provider, country), health) in pairs {
+            for (figure, number) in Figures::NAMES.into_iter().zip(health.numbers()).take(COUNTS) {
+                let labels = HealthLabels { provider: provider.to_owned(), country: country.clone(), figure };
+                self.health.get_or_create(&labels).set(number);
+            }
+        }
     }
 
     /// Counts a webhook that was posted.
@@ -387,6 +430,7 @@ impl Observer for Metrics {
             Observation::Throttled { provider } => {
                 self.throttled.get_or_create(&ProviderLabels { provider: provider.to_owned() }).inc();
             }
+            Observation::Health { rows, now } => self.provider_health(rows, now),
             Observation::Trouble { doing } => {
                 self.trouble.get_or_create(&TroubleLabels { doing }).inc();
             }
@@ -401,6 +445,7 @@ impl Observer for Metrics {
 mod tests {
     use countersign::core::channel::Channel;
     use countersign::core::check::CheckResult;
+    use countersign::core::health::HealthKey;
     use countersign::core::refusal;
 
     use super::*;
@@ -419,6 +464,21 @@ mod tests {
         metrics.observe(Observation::Carried { provider: "p", channel: Channel::Sms, outcome: "accepted", took });
         metrics.observe(Observation::Sessions { provider: "p", bound: 2, outstanding: 5 });
         metrics.observe(Observation::Throttled { provider: "p" });
+        let hour = Timestamp::from_millis(1_790_000_000_000 / 3_600_000 * 3_600_000);
+        let row = |provider: &str, country: Option<[u8; 2]>, sent| HealthRow {
+            key: HealthKey {
+                hour,
+                application: "app".parse().unwrap(),
+                provider: provider.to_owned(),
+                channel: Channel::Sms,
+                country: country.map(|letters| String::from_utf8_lossy(&letters).parse().unwrap()),
+            },
+            figures: Figures { sent, accepted: sent, approved: sent / 2, ..Figures::default() },
+        };
+        let mut rows = vec![row("p", None, 4), row("p", Some(*b"TZ"), 1000), row("p", Some(*b"TZ"), 200)];
+        // More countries than have series of their own.
+        rows.extend((0..150_u8).map(|nth| row("p", Some([b'A' + nth / 26, b'A' + nth % 26]), 8)));
+        metrics.observe(Observation::Health { rows: &rows, now: hour + Duration::from_secs(1800) });
         metrics.observe(Observation::Trouble { doing: "outbox" });
         metrics.observe(Observation::Cleaned { verifications: 7 });
         metrics.request_done("POST", "/v1/verifications", 201, took);
@@ -439,6 +499,9 @@ mod tests {
             r#"countersign_provider_sessions{provider="p"} 2"#,
             r#"countersign_provider_outstanding{provider="p"} 5"#,
             r#"countersign_provider_throttled_total{provider="p"} 1"#,
+            r#"countersign_provider_health{provider="p",country="TZ",figure="sent"} 1200.0"#,
+            r#"countersign_provider_health{provider="p",country="TZ",figure="approved"} 600.0"#,
+            r#"countersign_provider_health{provider="p",country="other",figure="sent"} 412.0"#,
             r#"countersign_trouble_total{doing="outbox"} 1"#,
             "countersign_verifications_cleaned_total 7",
             r#"countersign_http_requests_total{method="POST",route="/v1/verifications",status="201"} 1"#,
@@ -453,5 +516,7 @@ mod tests {
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }
+        let series = page.lines().filter(|line| line.starts_with("countersign_provider_health{")).count();
+        assert_eq!(series, (MOST_PAIRS + 1) * COUNTS);
     }
 }

@@ -28,6 +28,7 @@
 mod answers;
 mod deliveries;
 mod guard;
+mod health;
 mod lists;
 mod moving;
 mod records;
@@ -36,6 +37,7 @@ mod webhooks;
 pub use answers::*;
 pub use deliveries::*;
 pub use guard::*;
+pub use health::*;
 pub use lists::*;
 pub use moving::*;
 pub use records::*;
@@ -71,6 +73,7 @@ macro_rules! store_contract {
         $crate::store_contract! { @moving $open }
         $crate::store_contract! { @history $open }
         $crate::store_contract! { @webhooks $open }
+        $crate::store_contract! { @health $open }
     };
     ($open:path, without webhooks) => {
         $crate::store_contract! { @common $open }
@@ -139,6 +142,13 @@ macro_rules! store_contract {
             what_was_begun_before_a_crash_is_found_whatever_began_since
             events_come_in_order_and_once
             each_end_is_one_event
+        }
+    };
+    (@health $open:path) => {
+        $crate::store_contract! { @each $open;
+            what_ended_is_counted_once_whoever_counts
+            cleanup_counts_before_it_deletes_and_forgets_old_figures
+            figures_are_moved_and_not_counted_again
         }
     };
     (@each $open:path; $($promise:ident)*) => {

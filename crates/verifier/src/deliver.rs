@@ -22,6 +22,9 @@ use crate::verifier::{Broken, Verifier, chance};
 /// How often an outcome that the store would not take is offered again before the lease is left to run out.
 const REPORT_TRIES: u32 = 6;
 
+/// Deliveries taken from the outbox in one transaction.
+const CLAIMED_AT_ONCE: usize = 256;
+
 /// What a provider has said about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
@@ -51,12 +54,17 @@ impl Verifier {
     /// # Errors
     /// Broken if the store is.
     pub async fn carry_overdue(&self) -> Result<usize, Broken> {
+        self.carry_some().await.map(|(taken, _)| taken)
+    }
+
+    /// The same, and whether there may be more than was taken.
+    pub(crate) async fn carry_some(&self) -> Result<(usize, bool), Broken> {
         let free = self.inner.carriers.available_permits();
         if free == 0 || self.open().is_err() {
-            return Ok(0);
+            return Ok((0, free == 0));
         }
-        let lease = self.longest_lease();
-        let claimed = self.inner.store.claim(self.now(), lease, free.min(256)).await?;
+        let (lease, most) = (self.longest_lease(), free.min(CLAIMED_AT_ONCE));
+        let claimed = self.inner.store.claim(self.now(), lease, most).await?;
         let taken = claimed.len();
         for one in claimed {
             let Ok(permit) = Arc::clone(&self.inner.carriers).acquire_owned().await else { break };
@@ -66,7 +74,7 @@ impl Verifier {
                 drop(permit);
             });
         }
-        Ok(taken)
+        Ok((taken, taken == most))
     }
 
     /// Carries one delivery taken from the outbox. If it was taken before, whoever had it stopped before its outcome was known.

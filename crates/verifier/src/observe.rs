@@ -5,7 +5,9 @@ use std::time::Duration;
 use countersign_core::channel::Channel;
 use countersign_core::check::CheckResult;
 use countersign_core::destination::Country;
+use countersign_core::health::HealthRow;
 use countersign_core::refusal;
+use countersign_core::time::Timestamp;
 
 /// Something that was just done.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +80,13 @@ pub enum Observation<'a> {
     Trouble {
         /// What was being done.
         doing: &'static str,
+    },
+    /// How providers do, as the store has it: all that still counts for something, from time to time.
+    Health {
+        /// By hour, application, provider, channel and country.
+        rows: &'a [HealthRow],
+        /// The instant.
+        now: Timestamp,
     },
     /// Verifications were deleted after their time.
     Cleaned {

@@ -16,6 +16,7 @@ mod budget;
 mod budget_doors;
 mod camara;
 mod chaos;
+mod chaos_smpp;
 mod crash;
 mod django_table;
 mod expiry;

@@ -307,7 +307,7 @@ section! {
         providers: Vec<String>, like ["gateway"];
         /// How the first attempts are shared out, a number for each provider; an empty list: as they are listed. 0 is a stand-in.
         weights: Vec<u32> = [], like [3, 1];
-        /// What each provider charges for a message: shown by `route explain`.
+        /// What each provider charges for a message, of SMS for each part: shown by `route explain` and `template preview`.
         prices: Vec<Price> = [], like ["0.0071 EUR", "0.02 EUR"];
         /// How long to wait for a receipt before the next provider is tried; 0s: acceptance is enough. Only for providers that send receipts.
         receipt_within: Duration = "0s", from "0s" to "1h";

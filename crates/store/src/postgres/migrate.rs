@@ -21,11 +21,16 @@ struct Migration {
 }
 
 /// The migrations in order; the version of a schema is how many were applied.
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration { name: "0001_begin", sql: include_str!("../../migrations/postgres/0001_begin.sql"), compatible_from: 1 },
     Migration {
         name: "0002_webhooks",
         sql: include_str!("../../migrations/postgres/0002_webhooks.sql"),
+        compatible_from: 1,
+    },
+    Migration {
+        name: "0004_health",
+        sql: include_str!("../../migrations/postgres/0004_health.sql"),
         compatible_from: 1,
     },
 ];
@@ -36,7 +41,7 @@ pub const SCHEMA: u32 = MIGRATIONS.len() as u32;
 const KNOWN: i64 = MIGRATIONS.len() as i64;
 
 /// What the layout `minimal` has of its own in each step.
-const MINIMAL: [&str; MIGRATIONS.len()] = [include_str!("../../migrations/postgres/minimal/0001_begin.sql"), ""];
+const MINIMAL: [&str; MIGRATIONS.len()] = [include_str!("../../migrations/postgres/minimal/0001_begin.sql"), "", ""];
 const RECEIPT: &str = include_str!("../../migrations/postgres/receipt.sql");
 
 /// The SQL of a step as a layout needs it: one-row layouts take what supports verifications from the one migration.

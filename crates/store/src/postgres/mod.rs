@@ -7,6 +7,7 @@
 
 mod batch;
 mod error;
+mod health;
 mod migrate;
 mod one_row;
 mod pool;
@@ -25,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countersign::core::event::Event;
+use countersign::core::health::HealthRow;
 use countersign::core::id::{ApplicationName, DeliveryId, VerificationId};
 use countersign::core::time::Timestamp;
 use countersign::sender::BoxFuture;
@@ -362,6 +364,19 @@ impl Store for PostgresStore {
         })
     }
 
+    fn verifications<'a>(&'a self, ids: &'a [VerificationId]) -> BoxFuture<'a, StoreResult<Vec<WithDeliveries>>> {
+        let ids: Arc<[VerificationId]> = ids.into();
+        self.ask(BACKGROUND_WITHIN, move |client, sql| {
+            let ids = Arc::clone(&ids);
+            async move {
+                match &sql.one_row {
+                    None => read::verifications(&client, &sql, &ids).await,
+                    Some(one) => one_row::verifications(&client, one, &ids).await,
+                }
+            }
+        })
+    }
+
     fn list<'a>(&'a self, filter: &'a ListFilter) -> BoxFuture<'a, StoreResult<Page>> {
         let filter = filter.clone();
         self.ask(ANSWER_WITHIN, move |client, sql| {
@@ -472,6 +487,37 @@ impl Store for PostgresStore {
                 Some(one) if !one.has_events() => Ok(Vec::new()),
                 _ => read::events(&client, &sql, after, most).await,
             }
+        })
+    }
+
+    fn health_position(&self) -> BoxFuture<'_, StoreResult<Option<u64>>> {
+        self.ask(ANSWER_WITHIN, move |client, sql| async move {
+            if sql.one_row.is_some() {
+                return Ok(None);
+            }
+            health::position(&client, &sql).await.map(Some)
+        })
+    }
+
+    fn take_up_health<'a>(
+        &'a self,
+        from: u64,
+        through: u64,
+        rows: &'a [HealthRow],
+    ) -> BoxFuture<'a, StoreResult<bool>> {
+        let rows: Arc<[HealthRow]> = rows.into();
+        self.tell(BACKGROUND_WITHIN, move |client, sql| {
+            let rows = Arc::clone(&rows);
+            async move { Ok(sql.one_row.is_none() && health::take_up(&client, &sql, from, through, &rows).await?) }
+        })
+    }
+
+    fn health(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<HealthRow>>> {
+        self.ask(ANSWER_WITHIN, move |client, sql| async move {
+            if sql.one_row.is_some() {
+                return Ok(Vec::new());
+            }
+            health::since(&client, &sql, since).await
         })
     }
 

@@ -86,6 +86,23 @@ macro_rules! event_columns {
     };
 }
 
+macro_rules! health_columns {
+    () => {
+        "place, hour, application, provider, channel, country, sent, accepted, failed, unknown, delivered, undelivered, approved, \
+         delivered_ms, approved_ms"
+    };
+}
+
+/// Rows of figures, without their places: `$1..$5` keys, `$6..$14` numbers.
+macro_rules! health_rows {
+    () => {
+        "(hour, application, provider, channel, country, sent, accepted, failed, unknown, delivered, undelivered, approved, \
+         delivered_ms, approved_ms) SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], \
+         $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], \
+         $14::bigint[])"
+    };
+}
+
 /// Which place each question of a batch leads to: `$1` ids; `$2..$5` destinations, applications, purposes, services; `$6..$8`
 /// references, providers, references that are delivery ids.
 macro_rules! resolve {
@@ -215,6 +232,8 @@ statements! {
         + (SELECT count(*) FROM @guess_log WHERE forget_at <= $2) + (SELECT count(*) FROM @kept_answer WHERE expires_at <= $2) \
         + (SELECT count(*) FROM @webhook_message WHERE expires_at <= $2) \
         + (SELECT count(*) FROM @webhook_message WHERE NOT waits AND at < $1)";
+    count_health = "SELECT count(*) FROM @health WHERE hour < $1";
+    clean_health = "DELETE FROM @health WHERE place IN (SELECT place FROM @health WHERE hour < $1 ORDER BY hour LIMIT $2)";
     events_waiting = "SELECT EXISTS (SELECT 1 FROM @event WHERE place IS NULL)";
     /// Gives places, in a transaction that holds the head.
     lock_event_head = "SELECT place FROM @event_head FOR UPDATE";
@@ -266,6 +285,21 @@ statements! {
         WHERE $6 AND endpoint = ANY ($1) AND (SELECT count(*) FROM chosen) >= 0) SELECT count(*) FROM again";
     webhook_endpoints = "SELECT endpoint, failing_since, last_error, disabled_at, settings FROM @webhook_endpoint";
     webhooks_waiting = "SELECT endpoint, count(*), min(at) FROM @webhook_message WHERE waits GROUP BY endpoint";
+
+    health_position = "SELECT place FROM @health_position";
+    move_health_position = "UPDATE @health_position SET place = $2 WHERE place = $1";
+    /// Events that were loaded are not counted: what was counted of them is loaded too.
+    pass_health_position = "UPDATE @health_position SET place = $1 WHERE place < $1";
+    add_health = concat!("INSERT INTO @health AS h ", health_rows!(), " ON CONFLICT (hour, application, provider, channel, country) \
+        DO UPDATE SET sent = h.sent + excluded.sent, accepted = h.accepted + excluded.accepted, failed = h.failed + excluded.failed, \
+        unknown = h.unknown + excluded.unknown, delivered = h.delivered + excluded.delivered, \
+        undelivered = h.undelivered + excluded.undelivered, approved = h.approved + excluded.approved, \
+        delivered_ms = h.delivered_ms + excluded.delivered_ms, approved_ms = h.approved_ms + excluded.approved_ms");
+    health = concat!("SELECT ", health_columns!(), " FROM @health WHERE hour >= $1 ORDER BY hour");
+    dump_health = concat!("SELECT ", health_columns!(), " FROM @health WHERE place > $1 ORDER BY place LIMIT $2");
+    load_health = concat!("INSERT INTO @health ", health_rows!(), " ON CONFLICT DO NOTHING RETURNING ", health_columns!());
+    known_health = concat!("SELECT ", health_columns!(), " FROM @health WHERE (hour, application, provider, channel, country) \
+        IN (SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[]))");
 
     /// Begins an answer, or begins it anew if the one before has expired.
     begin_answer = "INSERT INTO @kept_answer AS k (application, key, fingerprint, seed, in_flight_until, expires_at, answer) \

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 
 use countersign::core::decision::GuessKey;
+use countersign::core::health::HealthRow;
 use countersign::core::id::{DeliveryId, VerificationId};
 use countersign::core::limit::{LimitKey, Tat};
 use countersign::core::time::Timestamp;
@@ -17,11 +18,10 @@ use tokio_postgres::{Client, Row};
 
 use super::batch::{Found, Kept, LatestKey};
 use super::error::Error;
-use super::one_row;
-use super::read;
 use super::rows::{Columns, Placed, first, instants_to_bytes, service_column, text};
 use super::sql::Sql;
 use super::transaction::{insert_deliveries, insert_verifications, roll_back};
+use super::{health, one_row, read};
 use crate::json::hex;
 
 type Result<T> = std::result::Result<T, Error>;
@@ -71,6 +71,8 @@ pub(super) async fn dump(
         RowKind::Guesses => page(client, kind, &sql.dump_guesses, &by_names).await,
         RowKind::Answer => page(client, kind, &sql.dump_answers, &by_names).await,
         RowKind::Event if sql.one_row.as_ref().is_some_and(|one| !one.has_events()) => Ok(Vec::new()),
+        RowKind::Health if sql.one_row.is_some() => Ok(Vec::new()),
+        RowKind::Health => page(client, kind, &sql.dump_health, &by_number).await,
         RowKind::Event => {
             read::place_waiting_events(client, sql).await?;
             page(client, kind, &sql.events, &by_number).await
@@ -120,6 +122,10 @@ fn dumped(kind: RowKind, row: &Row) -> Result<Dumped> {
         RowKind::Event => {
             let (place, event) = columns.event()?;
             (place.to_string(), TransferRow::Event(place, event))
+        }
+        RowKind::Health => {
+            let (place, row) = health::row(row)?;
+            (place.to_string(), TransferRow::Health(row))
         }
     };
     Ok(Dumped { place, row })
@@ -194,6 +200,8 @@ async fn load_kind(client: &Client, sql: &Sql, rows: &[TransferRow]) -> Result<V
             Ok(vec![Loaded::NotKept; rows.len()])
         }
         Some(RowKind::Event) => load_events(client, sql, rows).await,
+        Some(RowKind::Health) if sql.one_row.is_some() => Ok(vec![Loaded::NotKept; rows.len()]),
+        Some(RowKind::Health) => load_health(client, sql, rows).await,
     }
 }
 
@@ -288,7 +296,24 @@ async fn load_events(client: &Client, sql: &Sql, rows: &[TransferRow]) -> Result
     let loaded = load_named(client, rows, &parameters, &sql.load_events, (&sql.known_events, 1)).await?;
     let last = of.iter().map(|row| row.0).max().unwrap_or(0);
     client.execute_typed(&sql.raise_event_head, &[(&last, Type::INT8)]).await?;
+    if sql.one_row.is_none() {
+        client.execute_typed(&sql.pass_health_position, &[(&last, Type::INT8)]).await?;
+    }
     Ok(loaded)
+}
+
+async fn load_health(client: &Client, sql: &Sql, rows: &[TransferRow]) -> Result<Vec<Loaded>> {
+    let of = only!(rows, TransferRow::Health(row) => row.clone());
+    let inserted = health::put(client, &sql.load_health, &of).await?;
+    let mut new =
+        inserted.iter().map(|row| health::row(row).map(|(_, row)| row.key)).collect::<Result<HashSet<_>>>()?;
+    let known = if new.len() < of.len() { health::known(client, sql, &of).await? } else { Vec::new() };
+    let outcome = |row: &HealthRow| match () {
+        () if new.remove(&row.key) => Loaded::New,
+        () if known.contains(row) => Loaded::Same,
+        () => Loaded::Differs,
+    };
+    Ok(of.iter().map(outcome).collect())
 }
 
 /// Inserts what is not there, and compares the rest with what is. The first columns, as many as it says, name a row.
@@ -332,6 +357,7 @@ fn name(row: &TransferRow) -> String {
         TransferRow::Guesses(key, _) => format!("{} {}", key.application, key.destination),
         TransferRow::Answer(row) => format!("{} {}", row.key.application, hex(&row.key.key)),
         TransferRow::Event(place, _) => place.to_string(),
+        TransferRow::Health(row) => format!("{:?}", row.key),
     };
     text(&name).into_owned()
 }

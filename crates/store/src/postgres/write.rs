@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign::core::health;
 use countersign::core::time::Timestamp;
 use countersign::store::{
     AnswerKey, ApplicationRecord, Claimed, Cleaned, KeptAnswer, KeyRecord, NewAnswer, Record, RecordName,
@@ -53,9 +54,11 @@ pub(super) async fn cleanup(
     let old: [Parameter<'_>; 3] = [(&before.as_millis(), Type::INT8), (&rows, Type::INT8), (&taken_up, Type::INT8)];
     let verifications = client.execute_typed(&sql.clean_verifications, &old).await?;
     let more_events = cleanup_events(client, sql, before, most, taken_up).await?;
+    let forgotten: [Parameter<'_>; 2] = [(&(now - health::KEPT_FOR).as_millis(), Type::INT8), (&rows, Type::INT8)];
+    let hours = client.execute_typed(&sql.clean_health, &forgotten).await?;
     let (others, more, next) = cleanup_support(client, sql, before, now, most, after).await?;
-    let more = verifications >= rows.unsigned_abs() || more_events || more;
-    Ok((Cleaned { verifications, others, more }, next))
+    let more = verifications >= rows.unsigned_abs() || hours >= rows.unsigned_abs() || more_events || more;
+    Ok((Cleaned { verifications, others: others + hours, more }, next))
 }
 
 /// Events are kept up to where they were taken up for webhooks; whether there may be more.

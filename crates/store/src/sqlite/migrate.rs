@@ -9,8 +9,10 @@ use super::one_row::schema::{self, MINIMAL_ID};
 use crate::layout::Layout;
 
 /// The migrations in order; the version of a schema is how many were applied.
-pub(super) const MIGRATIONS: [(&str, &str); 1] =
-    [("0001_begin", include_str!("../../migrations/sqlite/0001_begin.sql"))];
+pub(super) const MIGRATIONS: [(&str, &str); 2] = [
+    ("0001_begin", include_str!("../../migrations/sqlite/0001_begin.sql")),
+    ("0002_health", include_str!("../../migrations/sqlite/0002_health.sql")),
+];
 
 /// The version that this program brings a file to.
 pub const SCHEMA: u32 = MIGRATIONS.len() as u32;

@@ -6,6 +6,7 @@
 
 mod backup;
 mod connection;
+mod health;
 mod migrate;
 mod one_row;
 mod place;
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countersign::core::event::Event;
+use countersign::core::health::HealthRow;
 use countersign::core::id::{ApplicationName, DeliveryId, VerificationId};
 use countersign::core::time::Timestamp;
 use countersign::sender::BoxFuture;
@@ -289,6 +291,14 @@ impl Store for SqliteStore {
         ))
     }
 
+    fn verifications<'a>(&'a self, ids: &'a [VerificationId]) -> BoxFuture<'a, StoreResult<Vec<WithDeliveries>>> {
+        let (ids, same) = (ids.to_vec(), ids.to_vec());
+        Box::pin(self.read_rows(
+            move |connection| read::verifications(connection, &ids),
+            move |one, connection| one_row::verifications(one, connection, &same),
+        ))
+    }
+
     fn list<'a>(&'a self, filter: &'a ListFilter) -> BoxFuture<'a, StoreResult<Page>> {
         let (filter, same) = (filter.clone(), filter.clone());
         Box::pin(self.read_rows(
@@ -435,6 +445,24 @@ impl Store for SqliteStore {
 
     fn webhook_endpoints(&self) -> BoxFuture<'_, StoreResult<Vec<WebhookEndpoint>>> {
         Box::pin(self.read(webhook::endpoints))
+    }
+
+    fn health_position(&self) -> BoxFuture<'_, StoreResult<Option<u64>>> {
+        Box::pin(self.read_rows(|connection| health::position(connection).map(Some), |_, _| Ok(None)))
+    }
+
+    fn take_up_health<'a>(
+        &'a self,
+        from: u64,
+        through: u64,
+        rows: &'a [HealthRow],
+    ) -> BoxFuture<'a, StoreResult<bool>> {
+        let (rows, kept) = (rows.to_vec(), self.one_row.is_none());
+        Box::pin(self.write(move |session| Ok(kept && health::take_up(session.connection(), from, through, &rows)?)))
+    }
+
+    fn health(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<HealthRow>>> {
+        Box::pin(self.read_rows(move |connection| health::since(connection, since), |_, _| Ok(Vec::new())))
     }
 
     fn begin_answer<'a>(&'a self, key: &'a AnswerKey, fresh: NewAnswer) -> BoxFuture<'a, StoreResult<KeptAnswer>> {

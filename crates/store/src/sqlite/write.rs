@@ -14,9 +14,9 @@ use countersign::store::{
 use rusqlite::{OptionalExtension, params};
 
 use super::connection::Connection;
-use super::read;
 use super::rows::{self, api_key_columns, delivery_columns, verification_columns};
 use super::session::{Row, Session};
+use super::{health, read};
 use crate::wording;
 
 /// Looks up, reads, decides, writes.
@@ -345,9 +345,10 @@ pub(super) fn cleanup(
         connection.prepare_cached("DELETE FROM verification WHERE place = ?1")?.execute([place])?;
     }
     let events = cleanup_events(connection, before, rows)?;
+    let hours = health::forget(connection, now, rows)?;
     let (others, more, next) = cleanup_support(connection, before, now, rows, after)?;
-    let more = old.len() >= most || events >= rows.saturating_mul(4) || more;
-    Ok((Cleaned { verifications: old.len() as u64, others, more }, next))
+    let more = old.len() >= most || events >= rows.saturating_mul(4) || hours >= most || more;
+    Ok((Cleaned { verifications: old.len() as u64, others: others + hours as u64, more }, next))
 }
 
 /// The newest event stays, so that places are never given twice and no reader of events misses one.

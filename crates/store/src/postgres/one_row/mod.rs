@@ -10,7 +10,9 @@ mod sql;
 mod write;
 
 pub(super) use batch::run;
-pub(super) use read::{count_old, dump, has_due, list, overdue, to_follow_up, verification, verification_of};
+pub(super) use read::{
+    count_old, dump, has_due, list, overdue, to_follow_up, verification, verification_of, verifications,
+};
 pub(super) use write::{claim, cleanup, load};
 
 use countersign::core::verification::Verification;

@@ -28,6 +28,18 @@ pub(in super::super) async fn verification(
     Ok(found.filter(|(row, _)| row.application == *application))
 }
 
+pub(in super::super) async fn verifications(
+    client: &Client,
+    one: &OneRow,
+    ids: &[VerificationId],
+) -> Result<Vec<Whole>> {
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        found.extend(by_id(client, one, &id.to_string()).await?);
+    }
+    Ok(found)
+}
+
 pub(in super::super) async fn verification_of(
     client: &Client,
     one: &OneRow,

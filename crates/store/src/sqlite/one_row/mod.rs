@@ -4,7 +4,9 @@ mod read;
 pub(super) mod schema;
 mod write;
 
-pub(super) use read::{count_old, dump, has_due, list, overdue, to_follow_up, verification, verification_of};
+pub(super) use read::{
+    count_old, dump, has_due, list, overdue, to_follow_up, verification, verification_of, verifications,
+};
 pub(super) use write::{claim, cleanup, load, run};
 
 use countersign::core::time::Timestamp;

@@ -45,6 +45,15 @@ pub(in super::super) fn verification(
     Ok(found.filter(|(row, _)| row.application == *application))
 }
 
+pub(in super::super) fn verifications(
+    one: &OneRow,
+    connection: &Connection,
+    ids: &[VerificationId],
+) -> rusqlite::Result<Vec<Whole>> {
+    let found = ids.iter().map(|id| whole(one, connection, &one.table.sql.by_id, [id.to_string()]));
+    found.filter_map(rusqlite::Result::transpose).collect()
+}
+
 pub(in super::super) fn verification_of(
     one: &OneRow,
     connection: &Connection,

@@ -12,7 +12,10 @@ use crate::one_row::{Dialect, PREFIX, Table, added_columns, indexes, prefixed, s
 /// Marks a file of this layout as ours: `CSGM` (`PRAGMA application_id`).
 pub(in super::super) const MINIMAL_ID: i32 = 0x4353_474D;
 
-const MINIMAL: [&str; MIGRATIONS.len()] = [include_str!("../../../migrations/sqlite/minimal/0001_begin.sql")];
+const MINIMAL: [&str; MIGRATIONS.len()] = [
+    include_str!("../../../migrations/sqlite/minimal/0001_begin.sql"),
+    include_str!("../../../migrations/sqlite/minimal/0002_health.sql"),
+];
 const RECEIPT: &str = include_str!("../../../migrations/sqlite/receipt.sql");
 
 /// The file of the layout `minimal`: brought up to date, or refused.
