@@ -29,8 +29,8 @@ const MIGRATIONS: [Migration; 3] = [
         compatible_from: 1,
     },
     Migration {
-        name: "0004_health",
-        sql: include_str!("../../migrations/postgres/0004_health.sql"),
+        name: "0003_health",
+        sql: include_str!("../../migrations/postgres/0003_health.sql"),
         compatible_from: 1,
     },
 ];
