@@ -21,6 +21,19 @@ pub(super) struct LatestKey {
     pub(super) destination: String,
     pub(super) purpose: Purpose,
 }
+
+impl LatestKey {
+    /// What a verification is the latest of, if it is.
+    pub(super) fn of(row: &Verification) -> Self {
+        Self {
+            application: row.application.clone(),
+            service: row.service,
+            destination: row.to.reveal().to_owned(),
+            purpose: row.purpose.clone(),
+        }
+    }
+}
+
 /// Provider, reference.
 pub(super) type ReferenceKey = (String, String);
 
@@ -38,6 +51,8 @@ pub(super) struct Wanted {
     pub(super) limits: Vec<LimitKey>,
     pub(super) guesses: Vec<GuessKey>,
     pub(super) places: Vec<i64>,
+    /// How many want the counter that most of them want.
+    pub(super) most_wanted: usize,
 }
 
 /// A row that may change.
@@ -92,16 +107,24 @@ impl Questions {
 }
 
 impl State {
-    /// From the locked rows, and the place that each question led to once they were locked.
+    /// From the locked rows, and the place that each reference led to once they were locked.
     ///
     /// # Errors
-    /// A conflict if a question leads to a row that is not among those locked: it began in the meantime.
+    /// A conflict if a reference leads to a row that is not among those locked: it began in the meantime.
     pub(super) fn new(questions: Questions, rows: Vec<Placed>, resolved: &[(i64, i64, i64)]) -> Result<Self, Error> {
         let mut state = Self::default();
         let mut by_place = HashMap::with_capacity(rows.len());
+        let mut newest: HashMap<LatestKey, usize> = HashMap::new();
         for Placed { place, generation, row } in rows {
-            by_place.insert(place, state.found.len());
-            state.by_id.insert(row.id, Some(state.found.len()));
+            let at = state.found.len();
+            by_place.insert(place, at);
+            state.by_id.insert(row.id, Some(at));
+            if !questions.latest.is_empty() {
+                let kept = newest.entry(LatestKey::of(&row)).or_insert(at);
+                if state.found.get(*kept).is_some_and(|found| found.generation < generation) {
+                    *kept = at;
+                }
+            }
             let row = Kept { stored: true, changed: false, value: row };
             state.found.push(Found { place, generation, row, deliveries: None });
         }
@@ -111,36 +134,46 @@ impl State {
             answers.insert((*kind, *nth), found);
         }
         let numbered = |n: usize| i64::try_from(n + 1).unwrap_or(i64::MAX);
-        for (n, id) in questions.ids.into_iter().enumerate() {
+        for id in questions.ids {
             // What was locked under this id is what it leads to; a row that came later is for a later batch.
-            let found = answers.get(&(0, numbered(n))).copied();
-            state.by_id.entry(id).or_insert(found);
+            state.by_id.entry(id).or_insert(None);
         }
-        for (n, key) in questions.latest.into_iter().enumerate() {
-            let found = answers.get(&(1, numbered(n))).copied();
+        for key in questions.latest {
+            let found = newest.get(&key).copied();
             state.latest.insert(key, found);
         }
         for (n, key) in questions.references.into_iter().enumerate() {
             // The provider's own name for a message goes before ours.
-            let found = answers.get(&(2, numbered(n))).or_else(|| answers.get(&(3, numbered(n)))).copied();
+            let found = answers.get(&(0, numbered(n))).or_else(|| answers.get(&(1, numbered(n)))).copied();
             state.references.insert(key, found);
         }
         Ok(state)
     }
 
+    /// What was taken for the latest of its kind, with its place. Where none was found, nobody can begin one unseen: two who begin the
+    /// same generation meet in a unique key.
+    pub(super) fn taken_for_latest(&self) -> Vec<(&LatestKey, i64)> {
+        let place = |at: &Option<usize>| Some(self.found.get((*at)?)?.place);
+        self.latest.iter().filter_map(|(key, at)| Some((key, place(at)?))).collect()
+    }
+
     /// What the decisions want to know besides their verifications.
     pub(super) fn wanted<'a>(&self, jobs: impl Iterator<Item = &'a dyn Job>) -> Wanted {
-        let (mut limits, mut guesses, mut places) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let (mut guesses, mut places) = (HashSet::new(), HashSet::new());
+        let mut limits: HashMap<LimitKey, usize> = HashMap::new();
         for job in jobs {
             let Some(found) = self.look_up(&job.lookup()) else { continue };
             let found = found.and_then(|at| self.found.get(at));
             let reads = job.reads(found.map(|found| &found.row.value));
-            limits.extend(reads.limits);
+            for key in reads.limits {
+                *limits.entry(key).or_default() += 1;
+            }
             guesses.extend(reads.guesses);
             places.extend(found.filter(|_| reads.deliveries).map(|found| found.place));
         }
         Wanted {
-            limits: limits.into_iter().collect(),
+            most_wanted: limits.values().copied().max().unwrap_or_default(),
+            limits: limits.into_keys().collect(),
             guesses: guesses.into_iter().collect(),
             places: places.into_iter().collect(),
         }
@@ -282,12 +315,7 @@ impl State {
     }
 
     fn insert(&mut self, row: Verification) -> Result<usize, Error> {
-        let key = LatestKey {
-            application: row.application.clone(),
-            service: row.service,
-            destination: row.to.reveal().to_owned(),
-            purpose: row.purpose.clone(),
-        };
+        let key = LatestKey::of(&row);
         let before = self.latest.get(&key).copied().ok_or_else(unread)?;
         let generation = before.and_then(|at| self.found.get(at)).map_or(0, |found| found.generation) + 1;
         let place = self.places.pop().ok_or_else(unread)?;

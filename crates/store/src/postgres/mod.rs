@@ -9,8 +9,10 @@ mod batch;
 mod error;
 mod migrate;
 mod pool;
+mod queue;
 mod read;
 mod rows;
+mod session;
 mod sql;
 mod target;
 mod tls;
@@ -39,9 +41,10 @@ use tokio_postgres::Client;
 use error::Error;
 pub use migrate::{SCHEMA, migrations_sql};
 use pool::Pool;
+use queue::Waiting;
 use sql::Sql;
 pub use target::{BadTarget, SslVerify, Target};
-use writer::{Waiting, Writer};
+use writer::Writer;
 
 /// How long anybody who serves a request waits for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_700);
@@ -237,6 +240,8 @@ fn live(
             })
             .collect();
         let watch = tokio::spawn(Arc::clone(&inner.pool).watch());
+        let clock = Arc::clone(&inner.waiting).watch(Arc::clone(&inner.pool), ANSWER_WITHIN);
+        let clock = tokio::spawn(clock);
         let _ = opened.send(Ok(Handle::current()));
         let _ = stopped.await;
         inner.waiting.close();
@@ -244,6 +249,7 @@ fn live(
             let _ = writer.await;
         }
         watch.abort();
+        clock.abort();
         inner.pool.close();
     });
 }
@@ -255,25 +261,11 @@ fn no_webhooks() -> StoreError {
 impl Store for PostgresStore {
     fn run(&self, job: Box<dyn Job>) -> BoxFuture<'_, StoreResult<()>> {
         let queued = match self.inner.pool.check() {
-            Ok(()) => self.inner.waiting.add(job),
+            Ok(()) => self.inner.waiting.add(job, ANSWER_WITHIN),
             Err(error) => Err(error.into_store_error()),
         };
-        let pool = Arc::clone(&self.inner.pool);
-        let answered = self.handle.spawn(async move {
-            match tokio::time::timeout(ANSWER_WITHIN, queued?).await {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(StoreError::Unavailable("the store is closed".to_owned())),
-                Err(_) => {
-                    pool.doubt();
-                    Err(StoreError::Unavailable(format!(
-                        "no answer within {} ms (whether it was written is not known)",
-                        ANSWER_WITHIN.as_millis()
-                    )))
-                }
-            }
-        });
         Box::pin(async move {
-            answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the store is closed".to_owned())))
+            queued?.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the store is closed".to_owned())))
         })
     }
 
