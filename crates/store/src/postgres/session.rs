@@ -73,7 +73,8 @@ impl Session {
     /// [`Error::Cut`] if the connection is lost.
     pub(super) async fn plan(client: Arc<Client>, sql: &Sql) -> Result<Self, Error> {
         let mark = mark();
-        let begin = format!("BEGIN; SELECT set_config('countersign.session', '{mark}', false)");
+        // As batches begin, so that a server that would refuse one refuses this.
+        let begin = format!("{}; SELECT set_config('countersign.session', '{mark}', false)", sql.begin_marked);
         let texts = sql.of_batches();
         // One transaction, so that the mark is where the statements are.
         let prepare = join_all(texts.iter().map(|text| client.prepare(text)));

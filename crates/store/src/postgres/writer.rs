@@ -119,15 +119,21 @@ impl Writer {
         }
     }
 
+    /// A connection of our own. One that is cut while statements are planned tells nothing of the server: it is made once more.
     async fn session(&self) -> Result<Session, Error> {
-        self.pool.check()?;
-        let client = self.pool.connect().await?;
-        if self.pool.is_shared() {
-            return Ok(Session::plain(client));
-        }
-        match timeout(self.within, Session::plan(client, &self.sql)).await {
-            Ok(session) => session,
-            Err(_) => Err(Error::Cut("the PostgreSQL server did not answer in time".to_owned())),
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            self.pool.check()?;
+            let client = self.pool.connect().await?;
+            if self.pool.is_shared() {
+                return Ok(Session::plain(client));
+            }
+            match timeout(self.within, Session::plan(client, &self.sql)).await {
+                Ok(Err(Error::Cut(_))) if tries < 3 => {}
+                Ok(session) => return session,
+                Err(_) => return Err(Error::Cut("the PostgreSQL server did not answer in time".to_owned())),
+            }
         }
     }
 
