@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use countersign::store::StoreResult;
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -78,6 +78,13 @@ impl Pool {
     }
 
     async fn try_connect(&self) -> Result<Arc<Client>, Error> {
+        let began = Instant::now();
+        let connected = self.connect_once().await;
+        // One that is cut while it is made says little about the server. After a long wait there is no time for another.
+        if connected.is_err() && began.elapsed() < CONNECT_WITHIN / 2 { self.connect_once().await } else { connected }
+    }
+
+    async fn connect_once(&self) -> Result<Arc<Client>, Error> {
         let connecting = self.target.config.connect(self.tls.clone());
         let (client, connection) = match timeout(CONNECT_WITHIN, connecting).await {
             Ok(Ok(connected)) => connected,
