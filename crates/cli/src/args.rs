@@ -95,7 +95,7 @@ pub enum Command {
     Cleanup(Cleanup),
     /// Bring the store's schema up to date, or print the SQL
     #[command(
-        after_help = "Examples:\n  countersign migrate\n  countersign migrate --print > schema.sql\n\nThe table of an application (store.layout = \"existing\") is altered by this command alone; --print shows what it lacks."
+        after_help = "Examples:\n  countersign migrate\n  countersign migrate --print > schema.sql\n\nTo the table of an application (store.layout = \"existing\") it adds what is lacking; --print shows what that is."
     )]
     Migrate(Migrate),
     /// Write everything that the store has into a file of JSON lines
@@ -132,6 +132,9 @@ pub enum Command {
     /// Texts: what would be sent, in which language, and what it costs
     #[command(subcommand)]
     Template(Template),
+    /// The guard against SMS pumping: which blocks of numbers are full, and opening one
+    #[command(subcommand)]
+    Guard(Guard),
     /// Webhooks to applications: how endpoints fare, what is to be sent again, whether one is there
     #[command(subcommand)]
     Webhook(Webhook),
@@ -318,6 +321,12 @@ pub enum Provider {
         /// A provider, or the name of a configured one
         name: String,
     },
+    /// Show how providers do, by country: acceptance, delivery and conversion (approved / sent), older messages counting less
+    #[command(after_help = "Examples:\n  countersign provider health\n  countersign provider health gateway --json")]
+    Health {
+        /// Only this one
+        name: Option<String>,
+    },
     /// Write a descriptor for a gateway of your own, and fixtures that prove it
     #[command(
         after_help = "Examples:\n  countersign provider new my-gateway --folder gateways\n\nBoth files are commented: change them to what the gateway's documentation says, then run\ncountersign provider check gateways/my-gateway.toml, and name the folder by delivery.descriptors."
@@ -411,6 +420,30 @@ pub struct Preview {
     pub ttl: Option<Duration>,
 }
 
+/// `guard`.
+#[derive(Debug, Subcommand)]
+pub enum Guard {
+    /// Show the blocks that are full, or at least half full, of sends that nobody confirmed
+    ///
+    /// It walks through all counters of the store.
+    #[command(
+        after_help = "Examples:\n  countersign guard list\n  countersign guard list --all --app shop\n  countersign guard list --json | jq '.blocks[] | select(.blocked)'"
+    )]
+    List {
+        /// Every block that has any
+        #[arg(long)]
+        all: bool,
+    },
+    /// Forget the sends that nobody confirmed in a block, so that it is written to again
+    #[command(
+        after_help = "Examples:\n  countersign guard open +25569423xxxx\n  countersign guard open TZ --app shop\n\nFor a block that filled up in good faith, as when an operator was down for hours."
+    )]
+    Open {
+        /// The block, as `guard list` shows it
+        block: String,
+    },
+}
+
 /// `webhook`.
 #[derive(Debug, Subcommand)]
 pub enum Webhook {
@@ -433,20 +466,26 @@ pub enum Webhook {
         /// Events before this instant [default: now]
         #[arg(long, value_name = "TIME", value_parser = instant, requires = "from")]
         to: Option<Timestamp>,
-        /// Only to this endpoint (we_…) [default: all of the configuration]
+        /// Only to this endpoint (we_… or YW…) [default: all]
         #[arg(long, value_name = "ENDPOINT")]
         endpoint: Option<String>,
+    },
+    /// Print what a webhook signs with that an account set up by the Twilio dialect
+    #[command(after_help = "Examples:\n  countersign webhook secret YW0123456789abcdef0123456789abcdef")]
+    Secret {
+        /// The webhook (YW…), as `webhook list` shows it
+        endpoint: String,
     },
     /// Enable an endpoint that answered 410, and send what waits at once
     #[command(after_help = "Examples:\n  countersign webhook enable we_0123456789abcdef")]
     Enable {
-        /// The endpoint (we_…), as `webhook list` shows it
+        /// The endpoint (we_… or YW…), as `webhook list` shows it
         endpoint: String,
     },
     /// Post a signed message of type webhook.test now
     #[command(after_help = "Examples:\n  countersign webhook test\n  countersign webhook test we_0123456789abcdef")]
     Test {
-        /// The endpoint (we_…) [default: all of the configuration]
+        /// The endpoint (we_… or YW…) [default: all]
         endpoint: Option<String>,
     },
 }

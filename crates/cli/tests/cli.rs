@@ -233,6 +233,23 @@ fn a_text_is_previewed_with_a_sample_code_and_what_it_costs() {
         assert_eq!(place.run(&format!("template preview {args}")).code, 2, "{args}");
     }
 
+    // What it costs with each provider of its route that has a price: an SMS by its parts.
+    place.write("priced.toml", "[[providers]]\nname = \"one\"\nuses = \"inbox\"\n[[providers]]\nname = \"two\"\nuses = \"inbox\"\n\
+        [[routes]]\nchannel = \"sms\"\nproviders = [\"one\", \"two\"]\nprices = [\"0.0071 EUR\", \"0.02 EUR\"]\n\
+        [templates.default.en]\nsms = \"{{ code }} \u{4e2d} is your code. It is a long story, how it came here over the wires and the air, and it is told in \
+        two parts.\"\n");
+    let (_, priced, _) = place.json("template preview --to +255694230173 --locale en --config priced.toml");
+    let parts = priced["segments"]["count"].as_u64().unwrap();
+    assert_eq!(parts, 2, "{priced}");
+    let expected = serde_json::json!([
+        {"provider": "one", "each": "0.0071 EUR", "parts": 2, "total": "0.0142 EUR"},
+        {"provider": "two", "each": "0.02 EUR", "parts": 2, "total": "0.04 EUR"},
+    ]);
+    assert_eq!(priced["prices"], expected);
+    let shown = place.run("template preview --to +255694230173 --locale en --config priced.toml").out;
+    assert!(shown.contains("price        0.0142 EUR with one, 2 parts at 0.0071 EUR\n"), "{shown}");
+    assert_eq!(egypt["prices"], serde_json::json!([]), "no prices are configured");
+
     let config = "[policy]\ncode_length = 8\n[templates.payment.en]\nsms = \"{{ code }} \u{201c}pays\u{201d} {{ application }} \u{4e2d}\"\n\
                   [templates.default.tlh]\nsms = \"{{ code }} Qapla'\"\n[templates.payment.de]\nsms = \"{{ code }} zahlt\"\n";
     place.write("own.toml", config);
@@ -279,10 +296,10 @@ fn doctor_walks_the_checklist_and_makes_nothing() {
     );
     place.run("key create");
     assert_eq!(place.run("doctor").code, 0);
-    place.write("bad.toml", "[guard]\nmode = \"enforce\"\n");
+    place.write("bad.toml", "[guard]\nmode = \"on\"\n");
     let bad = place.run("doctor --config bad.toml");
     assert_eq!(bad.code, 2);
-    assert!(bad.out.starts_with("FIX  config       bad.toml:2: guard.mode: this version has no guard"), "{}", bad.out);
+    assert!(bad.out.starts_with("FIX  config       bad.toml:2: guard.mode: must be \"off\""), "{}", bad.out);
     place.write("nowhere.toml", "[store]\nurl = \"sqlite:/nowhere/at/all/a.db\"\n");
     assert_eq!(place.run("doctor --config nowhere.toml").code, 3);
     std::fs::write(
@@ -469,4 +486,57 @@ fn a_broken_descriptor_is_named_with_its_file_its_line_and_its_key() {
     assert!(ran.code == 2 && ran.out.contains(&at), "{at}\n{}", ran.out);
     place.write("countersign.toml", "[delivery]\ndescriptors = \"nowhere\"\n");
     assert!(place.run("config check").err.contains("nowhere: folder: cannot be read"));
+}
+
+#[test]
+fn how_providers_do_is_shown_by_country() {
+    let place = Place::new("health");
+    let (exit, none, _) = place.json("provider health");
+    assert_eq!((exit, none["providers"].as_array().map(Vec::len)), (0, Some(0)));
+    let hour = i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap() / 3_600_000;
+    let row = |hours_ago: i64, provider: &str, country: &str, sent: u64, approved: u64| {
+        serde_json::json!({
+            "kind": "health", "hour": (hour - hours_ago) * 3_600_000, "application": "default", "provider": provider,
+            "channel": "sms", "country": country, "sent": sent, "accepted": sent, "failed": 0, "unknown": 0, "delivered": 0,
+            "undelivered": 0, "approved": approved, "delivered_ms": 0, "approved_ms": approved * 12_000,
+        })
+    };
+    // As `export` writes it.
+    let rows = [
+        row(0, "one", "TZ", 10, 9),
+        row(0, "two", "TZ", 10, 2),
+        row(0, "one", "RW", 400, 100),
+        row(48, "two", "TZ", 10, 8),
+    ];
+    let exported = place.run("export empty.jsonl");
+    assert_eq!(exported.code, 0, "{}", exported.err);
+    let empty = std::fs::read_to_string(place.directory.join("empty.jsonl")).unwrap();
+    let mut lines = vec![empty.lines().next().unwrap().to_owned()];
+    lines.extend(rows.iter().map(|row| {
+        let mut row = row.clone();
+        row["place"] = serde_json::json!("1");
+        row.to_string()
+    }));
+    lines.push(serde_json::json!({"kind": "end", "rows": rows.len()}).to_string());
+    place.write("all.jsonl", &format!("{}\n", lines.join("\n")));
+    let imported = place.run("import all.jsonl");
+    assert_eq!(imported.code, 0, "{}{}", imported.out, imported.err);
+    let (_, shown, _) = place.json("provider health");
+    let order: Vec<_> = shown["providers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["provider"].as_str().unwrap(), row["country"].as_str().unwrap()))
+        .collect();
+    assert_eq!(order, [("one", "RW"), ("one", "TZ"), ("two", "TZ")], "a provider's busiest country first");
+    let of = |nth: usize, name: &str| shown["providers"][nth][name].as_f64().unwrap();
+    assert!((of(1, "conversion") - 0.9).abs() < 1e-6 && (of(1, "seconds_to_approve") - 12.0).abs() < 1e-6, "{shown}");
+    // What is two days old counts a quarter: (2 + 8/4) of (10 + 10/4).
+    assert!((of(2, "conversion") - 4.0 / 12.5).abs() < 0.01, "{shown}");
+    assert!(shown["providers"][0]["delivery"].is_null(), "no receipts, no share");
+    let text = place.run("provider health two").out;
+    assert!(text.contains("two") && !text.contains("one") && text.contains("100.0 %"), "{text}");
+    let minimal = Place::new("health-minimal").with("COUNTERSIGN_STORE__LAYOUT", "minimal");
+    let ran = minimal.run("provider health");
+    assert!(ran.code != 0 && ran.err.contains("keeps no figures"), "{}{}", ran.out, ran.err);
 }

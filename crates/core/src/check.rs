@@ -15,6 +15,7 @@ use crate::code::{Binding, Code, CodeSource, CodeUnavailable, KeyRing};
 use crate::decision::{Changes, Decision, GuessKey, Lookup, Reads, Snapshot, Write};
 use crate::destination::Destination;
 use crate::event::EventKind;
+use crate::guard;
 use crate::id::{Purpose, ServiceId, VerificationId};
 use crate::limit::Of;
 use crate::policy::{Application, Policy};
@@ -54,6 +55,8 @@ impl std::fmt::Debug for Check {
 pub enum Against {
     /// A verification whose id the caller holds.
     Id(VerificationId),
+    /// The same, if it is of this service; else it is nobody's.
+    IdOf(VerificationId, Option<ServiceId>),
     /// Whatever is pending for a destination and purpose.
     Destination {
         /// Of which service; `None` is the application's own.
@@ -126,7 +129,7 @@ impl Decision for Check {
     fn lookup(&self) -> Lookup {
         let application = self.application.name.clone();
         match &self.against {
-            Against::Id(id) => Lookup::ById { application, id: *id },
+            Against::Id(id) | Against::IdOf(id, _) => Lookup::ById { application, id: *id },
             Against::Destination { service, to, purpose } => {
                 Lookup::Latest { application, service: *service, to: to.clone(), purpose: purpose.clone() }
             }
@@ -135,11 +138,9 @@ impl Decision for Check {
 
     fn reads(&self, verification: Option<&Verification>) -> Reads {
         let Some(to) = self.destination(verification) else { return Reads::default() };
-        Reads {
-            limits: limit_keys(&self.application, to, self.client.as_deref(), Of::Checks),
-            guesses: Some(GuessKey::new(&self.application.name, to)),
-            deliveries: true,
-        }
+        let mut limits = limit_keys(&self.application, to, self.client.as_deref(), Of::Checks);
+        limits.extend(guard::keys_of_approval(&self.application, to));
+        Reads { limits, guesses: Some(GuessKey::new(&self.application.name, to)), deliveries: true }
     }
 
     fn decide(&self, snapshot: &Snapshot) -> (Changes, Self::Answer) {
@@ -166,7 +167,12 @@ impl Decision for Check {
         if answer.is_err() {
             return (Changes::default(), answer);
         }
-        changes.limits = charged;
+        if let Ok(Ok(Checked { result: CheckResult::Approved, .. })) = &answer {
+            let guarded = guard::keys_of_approval(&self.application, to).len();
+            let (_, guarded) = snapshot.limits.split_at(snapshot.limits.len().saturating_sub(guarded));
+            changes.limits = guard::confirm(&self.application, to, guarded, self.now);
+        }
+        changes.limits.extend(charged);
         // An answer about a destination must cost the same whether or not anything is pending there.
         changes.decoy = changes.verification.is_none() && matches!(self.against, Against::Destination { .. });
         (changes, answer)
@@ -183,6 +189,7 @@ impl Check {
     fn destination<'a>(&'a self, verification: Option<&'a Verification>) -> Option<&'a Destination> {
         match &self.against {
             Against::Id(_) => verification.map(|found| &found.to),
+            Against::IdOf(_, service) => verification.filter(|found| found.service == *service).map(|found| &found.to),
             Against::Destination { to, .. } => Some(to),
         }
     }
@@ -257,7 +264,7 @@ impl Check {
         let nobody = [0; 16];
         let (destination, purpose) = match &self.against {
             Against::Destination { to, purpose, .. } => (to.reveal(), purpose.as_str()),
-            Against::Id(_) => ("", ""),
+            Against::Id(_) | Against::IdOf(..) => ("", ""),
         };
         let application = self.application.name.as_str();
         let nothing = Binding::new(&nobody, application, destination, purpose);

@@ -108,6 +108,8 @@ pub struct Snapshot {
 pub struct Changes {
     /// The verification, new or changed.
     pub verification: Option<Write<Verification>>,
+    /// The verification of the snapshot as it ends, where [`Changes::verification`] is a new one that takes its place.
+    pub ended: Option<Verification>,
     /// Deliveries, new or changed.
     pub deliveries: Vec<Write<Delivery>>,
     /// Counters of limits as they now stand.

@@ -73,13 +73,15 @@ pub enum NumberType {
     Uan,
     /// A voicemail box.
     Voicemail,
+    /// A satellite phone, or another network that is of no country (+870, +881, +882, +883): dear, and a favourite of pumping.
+    Satellite,
     /// Possible by its length, in no range that the metadata knows. Ranges age, so this is a signal, not a verdict.
     Unknown,
 }
 
 impl NumberType {
     /// Every type, in the order of the documents.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Mobile,
         Self::FixedLine,
         Self::FixedLineOrMobile,
@@ -91,6 +93,7 @@ impl NumberType {
         Self::Pager,
         Self::Uan,
         Self::Voicemail,
+        Self::Satellite,
         Self::Unknown,
     ];
 
@@ -109,6 +112,7 @@ impl NumberType {
             Self::Pager => "pager",
             Self::Uan => "uan",
             Self::Voicemail => "voicemail",
+            Self::Satellite => "satellite",
             Self::Unknown => "unknown",
         }
     }
@@ -335,7 +339,7 @@ impl Phone {
         if text != e164 && !is_own_reading(&e164) {
             return Err(InvalidDestination::Unreadable);
         }
-        let kind = number_type(number.get_type());
+        let kind = number_type(&e164, number.get_type());
         // A number that begins with a zero is one where its plan says so; elsewhere it is a trunk prefix that nobody took off.
         if number.italian_leading_zero() && kind == NumberType::Unknown {
             return Err(InvalidDestination::Unreadable);
@@ -348,7 +352,7 @@ impl Phone {
         self.kind.unwrap_or_else(|| {
             PHONE_NUMBER_UTIL
                 .parse(&self.e164, None)
-                .map_or(NumberType::Unknown, |number| number_type(number.get_type()))
+                .map_or(NumberType::Unknown, |number| number_type(&self.e164, number.get_type()))
         })
     }
 }
@@ -377,8 +381,12 @@ fn invalid(error: rlibphonenumber::ParseError) -> InvalidDestination {
     }
 }
 
-const fn number_type(kind: PhoneNumberType) -> NumberType {
+/// Networks without a country: the plans call some of their ranges mobile.
+const NO_COUNTRY: [&str; 4] = ["+870", "+881", "+882", "+883"];
+
+fn number_type(e164: &str, kind: PhoneNumberType) -> NumberType {
     match kind {
+        _ if NO_COUNTRY.iter().any(|network| e164.starts_with(network)) => NumberType::Satellite,
         PhoneNumberType::Mobile => NumberType::Mobile,
         PhoneNumberType::FixedLine => NumberType::FixedLine,
         PhoneNumberType::FixedLineOrMobile => NumberType::FixedLineOrMobile,

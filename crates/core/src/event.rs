@@ -41,11 +41,14 @@ pub enum EventKind {
     DeliveryUndelivered,
     /// A provider did not take it.
     DeliveryFailed,
+    /// With the send that began or repeated this verification a block of numbers is full of sends that nobody confirmed: the alarm of
+    /// the guard. From then on it refuses, if it enforces.
+    GuardBlocked,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::VerificationCreated,
         Self::VerificationApproved,
         Self::VerificationExpired,
@@ -56,6 +59,7 @@ impl EventKind {
         Self::DeliveryDelivered,
         Self::DeliveryUndelivered,
         Self::DeliveryFailed,
+        Self::GuardBlocked,
     ];
 
     /// The name on the wire.
@@ -72,6 +76,7 @@ impl EventKind {
             Self::DeliveryDelivered => "delivery.delivered",
             Self::DeliveryUndelivered => "delivery.undelivered",
             Self::DeliveryFailed => "delivery.failed",
+            Self::GuardBlocked => "guard.blocked",
         }
     }
 }

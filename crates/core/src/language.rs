@@ -145,7 +145,9 @@ pub fn fallbacks(tag: &str) -> Vec<&str> {
 /// The language that a country leaves little doubt about.
 #[must_use]
 pub fn of_country(country: Country) -> Option<&'static Language> {
-    let has = |countries: &str| countries.split(' ').any(|listed| listed == country.as_str());
+    // Two letters each, and a space: every text message asks here.
+    let wanted = country.as_str().as_bytes();
+    let has = |countries: &str| countries.as_bytes().chunks(3).any(|listed| listed.get(..2) == Some(wanted));
     BY_COUNTRY.iter().find(|(_, countries)| has(countries)).and_then(|(tag, _)| find(tag))
 }
 

@@ -173,26 +173,76 @@ impl LimitRule {
     /// Whether one more is allowed at `now`.
     #[must_use]
     pub fn check(&self, stored: Option<Tat>, now: Timestamp) -> Verdict {
-        let now = now.as_millis().saturating_mul(1000);
-        let window = i64::try_from(self.window.as_micros()).unwrap_or(i64::MAX).max(1);
-        let quota = i64::from(self.quota.max(1));
-        // Rounded up, and the window with it, so that exactly `quota` fit whether or not it divides the window.
-        let interval = window / quota + i64::from(window % quota > 0);
-        // A clock that was ahead and has been set right must not lock anybody out for longer than a window.
-        let full = now.saturating_add(interval.saturating_mul(quota));
-        let tat = stored.map_or(now, |tat| tat.0.clamp(now, full)).saturating_add(interval);
-        if self.quota == 0 || tat > full {
+        if self.quota == 0 {
+            // No wait mends it; the longest one that is ever told keeps clients from asking again each second.
+            return Verdict::Refused { retry_after: self.window };
+        }
+        let (interval, full) = (self.interval_micros(), self.full(now).0);
+        let tat = self.stands(stored, now).saturating_add(interval);
+        if tat > full {
             return Verdict::Refused {
                 retry_after: Duration::from_micros(
-                    u64::try_from(tat.saturating_sub(full).clamp(1, window)).unwrap_or(1),
+                    u64::try_from(tat.saturating_sub(full).clamp(1, self.window_micros())).unwrap_or(1),
                 ),
             };
         }
         Verdict::Allowed { tat: Tat(tat), remaining: u32::try_from((full - tat) / interval).unwrap_or(0) }
     }
+
+    /// In how long one is earned back.
+    pub(crate) fn interval(&self) -> Duration {
+        Duration::from_micros(self.interval_micros().unsigned_abs())
+    }
+
+    /// Where the counter stands when everything is used up.
+    pub(crate) fn full(&self, now: Timestamp) -> Tat {
+        let most = self.interval_micros().saturating_mul(i64::from(self.quota.max(1)));
+        Tat(micros(now).saturating_add(most))
+    }
+
+    /// How many are used and not yet earned back; one that is earned back in part is used.
+    pub(crate) fn used(&self, stored: Option<Tat>, now: Timestamp) -> u32 {
+        let interval = self.interval_micros();
+        let ahead = self.stands(stored, now).saturating_sub(micros(now));
+        u32::try_from(ahead / interval + i64::from(ahead % interval > 0)).unwrap_or(u32::MAX)
+    }
+
+    /// The counter with so much less used; `None` if nothing was.
+    pub(crate) fn less(&self, stored: Option<Tat>, by: Duration, now: Timestamp) -> Option<Tat> {
+        let (tat, empty) = (self.stands(stored, now), micros(now));
+        let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        (tat > empty).then(|| Tat(tat.saturating_sub(by).max(empty)))
+    }
+
+    /// Where the counter stands: not before `now`, and not after what is full. A refusal writes nothing, so a counter that a clock left
+    /// far ahead would refuse until that day: it says nothing, and counts as new. The clocks of several processes may differ by less.
+    fn stands(&self, stored: Option<Tat>, now: Timestamp) -> i64 {
+        let (empty, full) = (micros(now), self.full(now).0);
+        let believed = full.saturating_add(self.window_micros().max(60_000_000));
+        stored.filter(|tat| tat.0 <= believed).map_or(empty, |tat| tat.0.clamp(empty, full))
+    }
+
+    fn window_micros(&self) -> i64 {
+        i64::try_from(self.window.as_micros()).unwrap_or(i64::MAX).max(1)
+    }
+
+    /// Rounded up, and the window with it, so that exactly `quota` fit whether or not it divides the window.
+    fn interval_micros(&self) -> i64 {
+        let (window, quota) = (self.window_micros(), i64::from(self.quota.max(1)));
+        window / quota + i64::from(window % quota > 0)
+    }
+}
+
+fn micros(at: Timestamp) -> i64 {
+    at.as_millis().saturating_mul(1000)
 }
 
 impl Tat {
+    /// The counter that is as good as new from this instant on.
+    pub(crate) fn at(instant: Timestamp) -> Self {
+        Self(micros(instant))
+    }
+
     /// When the counter is as good as new and may be forgotten.
     #[must_use]
     pub const fn forgettable_at(self) -> Timestamp {
@@ -238,13 +288,22 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_ahead_locks_nobody_out() {
-        let rule = rule(5, 600);
-        let ahead = Timestamp::from_millis(4_000_000_000_000);
-        let (_, _, tat) = use_up(rule, None, ahead);
-        let Verdict::Refused { retry_after } = rule.check(tat, Timestamp::from_millis(1_700_000_000_000)) else {
-            return assert_eq!(rule.quota, 0, "a full counter refuses");
-        };
-        assert!(retry_after <= rule.window);
+    fn bug_a14_a_quota_of_none_does_not_invite_to_ask_again_at_once() {
+        let (rule, now) = (rule(0, 3600), Timestamp::from_millis(1_700_000_000_000));
+        assert_eq!(rule.check(None, now), Verdict::Refused { retry_after: rule.window });
+    }
+
+    #[test]
+    fn bug_a15_a_clock_that_was_ahead_locks_nobody_out_for_ever() {
+        let (rule, right) = (rule(5, 600), Timestamp::from_millis(1_700_000_000_000));
+        for ahead in [1, 300, 600, 601, 86_400, 10_000_000_000] {
+            let (_, _, tat) = use_up(rule, None, right + Duration::from_secs(ahead));
+            if let Verdict::Refused { retry_after } = rule.check(tat, right) {
+                assert!(retry_after <= rule.window);
+            }
+            // A refusal writes nothing: the counter stands where the wrong clock left it.
+            let later = right + rule.window + rule.window;
+            assert!(matches!(rule.check(tat, later), Verdict::Allowed { .. }), "{ahead} s ahead");
+        }
     }
 }

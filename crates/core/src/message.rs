@@ -11,6 +11,7 @@ use crate::code::{Code, CodeUnavailable, KeyRing};
 use crate::destination::Country;
 use crate::language;
 use crate::outcome::Message;
+use crate::own_text;
 use crate::policy::Application;
 use crate::sms;
 use crate::template::{self, Body, Found, Values, Wanted};
@@ -139,7 +140,10 @@ impl Draft<'_> {
             payee: &on_one_line(payee),
             custom: wording.map(|wording| custom(&wording.values)).unwrap_or_default(),
         };
-        let body = self.body(&found, &values)?;
+        let body = match wording.and_then(|wording| wording.text.as_deref()) {
+            Some(own) => own_text::fill(own, if self.channel == Channel::Voice { &digits } else { code.reveal() }),
+            None => self.body(&found, &values)?,
+        };
         let text = if self.channel == Channel::Sms {
             let plain = if rules.plain_characters { sms::plain(&body) } else { Cow::Borrowed(body.as_str()) };
             let text = with_last_lines(&plain, application, wording, code);
@@ -150,15 +154,13 @@ impl Draft<'_> {
         } else {
             body
         };
-        let subject = match (self.channel, application.templates.own_subject(&found)) {
-            (Channel::Email, Some(own)) => render(&own, &values)?,
-            (Channel::Email, None) => {
-                let mut subject = String::new();
-                template::fill(in_words.subject(), &values, &mut subject);
-                subject
+        let mut subject = String::new();
+        if self.channel == Channel::Email {
+            match application.templates.own_subject(&found) {
+                Some(own) => subject = render(&own, &values)?,
+                None => template::fill(in_words.subject(), &values, &mut subject),
             }
-            _ => String::new(),
-        };
+        }
         Ok(Composed {
             text,
             subject: Zeroizing::new(on_one_line(&subject).into_owned()),

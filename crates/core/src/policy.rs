@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::channel::Channel;
 use crate::code::{self, Code};
 use crate::destination::{Country, Destination, NumberType};
+use crate::guard::Guard;
 use crate::id::{ApplicationName, Purpose};
 use crate::limit::LimitRule;
 use crate::message::{DEFAULT_LOCALE, Templates};
@@ -26,6 +27,8 @@ pub struct Application {
     pub policy: Policy,
     /// Rates, charged together or not at all.
     pub limits: Vec<LimitRule>,
+    /// What is made of sends that nobody confirms.
+    pub guard: Guard,
     /// Which providers carry what, the first row that fits decides.
     pub routes: Vec<Route>,
     /// Time-outs, retries, and what an unknown outcome means.
@@ -63,6 +66,7 @@ impl Application {
             android_app_hash: None,
             policy: Policy::default(),
             limits: LimitRule::defaults(),
+            guard: Guard::default(),
             routes: Channel::ALL.into_iter().map(|channel| Route::to(channel, [provider])).collect(),
             delivery: DeliveryPolicy::default(),
             templates: Templates::default(),
@@ -142,14 +146,25 @@ impl Policy {
     pub const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// Number types that only cost money or reach nobody (API.md; REQUIREMENTS S7). Fixed lines are not here: a voice call reaches them.
-    pub const BLOCKED_NUMBER_TYPES: [NumberType; 6] = [
+    pub const BLOCKED_NUMBER_TYPES: [NumberType; 7] = [
         NumberType::TollFree,
         NumberType::PremiumRate,
         NumberType::SharedCost,
         NumberType::Pager,
         NumberType::Uan,
         NumberType::Voicemail,
+        NumberType::Satellite,
     ];
+
+    /// What a proof is for where a door has no word for it: the usual purpose, or if that may not be named, the first that may.
+    #[must_use]
+    pub fn usual_purpose(&self) -> Purpose {
+        let usual = Purpose::default();
+        match &self.purposes {
+            Some(listed) if !listed.contains(&usual) => listed.first().cloned().unwrap_or(usual),
+            _ => usual,
+        }
+    }
 
     /// Says what is impossible about this policy, key by key.
     ///
@@ -246,10 +261,17 @@ pub struct TextPolicy {
     pub locale_by_country: bool,
     /// Whether typographic quotes, dashes and the like are written plainly in an SMS that then fits GSM-7.
     pub plain_characters: bool,
+    /// Whether texts may hold links. The operator's own are judged when they are read; this is for those that requests bring along.
+    pub allow_links: bool,
 }
 
 impl Default for TextPolicy {
     fn default() -> Self {
-        Self { default_locale: DEFAULT_LOCALE.to_owned(), locale_by_country: true, plain_characters: true }
+        Self {
+            default_locale: DEFAULT_LOCALE.to_owned(),
+            locale_by_country: true,
+            plain_characters: true,
+            allow_links: false,
+        }
     }
 }

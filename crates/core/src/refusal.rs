@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::destination::InvalidDestination;
+use crate::destination::{Country, InvalidDestination};
 use crate::verification::Status;
 
 /// Why a request is refused.
@@ -30,6 +30,11 @@ pub enum Refusal {
     CountryBlocked,
     /// The application does not write to numbers of this type.
     NumberTypeBlocked,
+    /// Too many messages to numbers like this one were not confirmed (see [`crate::guard`]). Neither which block nor until when is said.
+    FraudSuspected {
+        /// The number's country, for counting.
+        country: Option<Country>,
+    },
     /// The verification was sent as often as it may be.
     MaxSendsReached {
         /// How long until it has ended and a new one may begin.
@@ -81,7 +86,7 @@ impl Limit {
 /// The order in which refusals are given when several are true: first what no waiting mends, then what ends with the verification,
 /// then what a short wait mends. The wait that is told is the longest of all, so that `Retry-After` never sends anybody into the
 /// next refusal that was already known.
-pub const RANKING: [Kind; 10] = [
+pub const RANKING: [Kind; 11] = [
     Kind::InvalidRequest,
     Kind::NotFound,
     Kind::NotPending,
@@ -89,6 +94,7 @@ pub const RANKING: [Kind; 10] = [
     Kind::CountryBlocked,
     Kind::NumberTypeBlocked,
     Kind::UnsupportedChannel,
+    Kind::FraudSuspected,
     Kind::MaxSendsReached,
     Kind::ResendTooSoon,
     Kind::RateLimited,
@@ -111,6 +117,8 @@ pub enum Kind {
     CountryBlocked,
     /// [`Refusal::NumberTypeBlocked`].
     NumberTypeBlocked,
+    /// [`Refusal::FraudSuspected`].
+    FraudSuspected,
     /// [`Refusal::MaxSendsReached`].
     MaxSendsReached,
     /// [`Refusal::ResendTooSoon`].
@@ -131,6 +139,7 @@ impl Kind {
             Self::UnsupportedChannel => "unsupported_channel",
             Self::CountryBlocked => "country_blocked",
             Self::NumberTypeBlocked => "number_type_blocked",
+            Self::FraudSuspected => "fraud_suspected",
             Self::MaxSendsReached => "max_sends_reached",
             Self::ResendTooSoon => "resend_too_soon",
             Self::RateLimited => "rate_limited",
@@ -154,6 +163,7 @@ impl Refusal {
             Self::UnsupportedChannel => Kind::UnsupportedChannel,
             Self::CountryBlocked => Kind::CountryBlocked,
             Self::NumberTypeBlocked => Kind::NumberTypeBlocked,
+            Self::FraudSuspected { .. } => Kind::FraudSuspected,
             Self::MaxSendsReached { .. } => Kind::MaxSendsReached,
             Self::ResendTooSoon { .. } => Kind::ResendTooSoon,
             Self::RateLimited { .. } => Kind::RateLimited,
@@ -219,6 +229,7 @@ impl std::fmt::Display for Refusal {
             Self::NumberTypeBlocked => {
                 f.write_str("numbers of this type (toll-free, premium rate, …) are not written to")
             }
+            Self::FraudSuspected { .. } => f.write_str("this destination is not written to at present"),
             Self::MaxSendsReached { .. } => {
                 f.write_str("this verification was sent as often as it may be; a new one may begin when it has ended")
             }

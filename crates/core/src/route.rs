@@ -30,17 +30,25 @@ pub struct Candidate {
     pub provider: String,
     /// Its share of first attempts beside the others'; if no candidate of a route has one, they are asked as they are listed.
     pub weight: Option<u32>,
-    /// What it charges for a message.
+    /// What it charges for a message; of SMS, for each part.
     pub price: Option<Price>,
 }
 
-/// The price of one message.
+/// The price of one message; of an SMS that is sent in parts, of each part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Price {
     /// In millionths of the currency's unit.
     pub micros: u64,
     /// ISO 4217, three capital letters.
     pub currency: String,
+}
+
+impl Price {
+    /// That of so many.
+    #[must_use]
+    pub fn times(&self, count: u64) -> Self {
+        Self { micros: self.micros.saturating_mul(count), currency: self.currency.clone() }
+    }
 }
 
 /// One channel of a workflow: the same code is sent over the next one if it was not approved in time.

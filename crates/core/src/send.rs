@@ -9,6 +9,7 @@ use crate::code::{Binding, Code, CodeSource, KeyRing};
 use crate::decision::{Chance, Changes, Decision, GuessKey, Lookup, Reads, Snapshot, Write};
 use crate::destination::{Destination, InvalidDestination, NumberType};
 use crate::event::{Event, EventKind};
+use crate::guard::{self, Noticed};
 use crate::id::{Purpose, ServiceId, VerificationId};
 use crate::limit::{ExtraLimit, LimitKey, LimitRule, Of, Tat, Verdict};
 use crate::policy::{Application, Policy};
@@ -49,6 +50,10 @@ pub struct Terms {
     pub resend_after: Option<Duration>,
     /// The application vouches for this number: its country is not asked about.
     pub vouched: bool,
+    /// A pending verification is not sent again: it is called off, and a new one with another code begins in its place.
+    pub supersedes: bool,
+    /// The application answers for this send: the guard counts it, and does not refuse it.
+    pub unguarded: bool,
 }
 
 /// What to send.
@@ -126,6 +131,8 @@ pub struct Sent {
     pub begun: bool,
     /// The delivery to carry now; `None` if somebody else will, or already did.
     pub carry: Option<Delivery>,
+    /// What the guard made of it.
+    pub noticed: Noticed,
 }
 
 impl Decision for Send {
@@ -148,6 +155,7 @@ impl Decision for Send {
         let Some(to) = self.destination(verification) else { return Reads::default() };
         let mut limits = limit_keys(&self.application, to, self.client.as_deref(), Of::Sends);
         limits.extend(self.terms.limits.iter().map(|limit| limit.key.clone()));
+        limits.extend(guard::keys_of_send(&self.application, to));
         Reads { limits, guesses: Some(GuessKey::new(&self.application.name, to)), deliveries: true }
     }
 
@@ -175,11 +183,14 @@ impl Send {
     fn already_sent(&self, snapshot: &Snapshot) -> Option<Sent> {
         let verification = snapshot.verification.clone()?;
         let made = snapshot.deliveries.iter().find(|delivery| delivery.id == self.chance.delivery)?;
-        Some(Sent { begun: made.send == 1, verification, deliveries: snapshot.deliveries.clone(), carry: None })
+        let (begun, deliveries) = (made.send == 1, snapshot.deliveries.clone());
+        Some(Sent { begun, verification, deliveries, carry: None, noticed: Noticed::default() })
     }
 
     fn try_send(&self, snapshot: &Snapshot, pending: Option<&Verification>) -> Result<(Changes, Sent), Refusal> {
         let found = snapshot.verification.as_ref();
+        let supersedes = self.terms.supersedes && matches!(self.what, What::Begin(_));
+        let (ended, pending) = if supersedes { (pending, None) } else { (None, pending) };
         let mut refusals = Vec::new();
         let to = match (&self.what, found) {
             (What::Again(_), None) => return Err(Refusal::NotFound),
@@ -197,7 +208,9 @@ impl Send {
         let channel = self.channel.or(pending.map(|found| found.channel)).unwrap_or_else(|| Channel::default_for(to));
         refusals.extend(refuse_destination(&self.application, to, channel, self.terms.vouched));
         refusals.extend(pending.and_then(|found| refuse_resend(found, self.pause(), self.now)));
-        let (own, extra) = snapshot.limits.split_at(snapshot.limits.len().saturating_sub(self.terms.limits.len()));
+        refusals.extend(ended.and_then(|found| too_soon(found, self.pause(), self.now)));
+        let (limits, guarded) = before_last(&snapshot.limits, guard::keys_of_send(&self.application, to).len());
+        let (own, extra) = before_last(limits, self.terms.limits.len());
         let own = charge(&self.application, to, self.client.as_deref(), Of::Sends, own, self.now);
         let mut charged = Vec::new();
         for result in [own, charge_extra(&self.terms.limits, extra, self.now)] {
@@ -206,6 +219,17 @@ impl Send {
                 Err(limits) => refusals.extend(limits),
             }
         }
+        let exempt = self.terms.vouched || self.terms.unguarded;
+        let noticed = match guard::charge(&self.application, to, exempt, guarded, self.now) {
+            Ok((counters, noticed)) => {
+                charged.extend(counters);
+                noticed
+            }
+            Err(refusal) => {
+                refusals.push(refusal);
+                Noticed::default()
+            }
+        };
         if let Some(refusal) = Refusal::first(refusals) {
             return Err(refusal);
         }
@@ -215,7 +239,7 @@ impl Send {
             (None, What::Begin(begin)) => self.begin(begin, channel, snapshot),
             (None, What::Again(_)) => return Err(Refusal::NotFound),
         };
-        Ok(self.commit(verification, begun, snapshot, charged))
+        Ok(self.commit(verification, begun, ended, snapshot, charged, noticed))
     }
 
     fn pause(&self) -> Duration {
@@ -332,23 +356,36 @@ impl Send {
         &self,
         verification: Verification,
         begun: bool,
+        ended: Option<&Verification>,
         snapshot: &Snapshot,
         limits: Vec<(LimitKey, Tat)>,
+        noticed: Noticed,
     ) -> (Changes, Sent) {
         let delivery = self.delivery(&verification, snapshot);
         let mut deliveries = if begun { Vec::new() } else { snapshot.deliveries.clone() };
         deliveries.push(delivery.clone());
-        let events =
-            if begun { vec![event(EventKind::VerificationCreated, &verification, self.now)] } else { Vec::new() };
+        let ended = ended.cloned().map(|mut ended| {
+            ended.finish(Status::Canceled, self.now);
+            ended
+        });
+        let mut events: Vec<_> =
+            ended.iter().map(|ended| event(EventKind::VerificationCanceled, ended, self.now)).collect();
+        if begun {
+            events.push(event(EventKind::VerificationCreated, &verification, self.now));
+        }
+        if !noticed.filled.is_empty() {
+            events.push(event(EventKind::GuardBlocked, &verification, self.now));
+        }
         let write = if begun { Write::Insert } else { Write::Update };
         let changes = Changes {
             verification: Some(write(verification.clone())),
+            ended,
             deliveries: vec![Write::Insert(delivery.clone())],
             limits,
             events,
             ..Changes::default()
         };
-        (changes, Sent { verification, deliveries, begun, carry: self.carry_now.then_some(delivery) })
+        (changes, Sent { verification, deliveries, begun, carry: self.carry_now.then_some(delivery), noticed })
     }
 
     fn delivery(&self, verification: &Verification, snapshot: &Snapshot) -> Delivery {
@@ -399,6 +436,10 @@ fn refuse_resend(found: &Verification, pause: Duration, now: Timestamp) -> Optio
     if found.sends_left() == 0 {
         return Some(Refusal::MaxSendsReached { retry_after: found.expires_at.after(now) });
     }
+    too_soon(found, pause, now)
+}
+
+fn too_soon(found: &Verification, pause: Duration, now: Timestamp) -> Option<Refusal> {
     // Bounded by the pause itself: a clock that was ahead must not stretch it.
     let retry_after = found.resend_at.after(now).min(pause);
     (!retry_after.is_zero()).then_some(Refusal::ResendTooSoon { retry_after, pause })
@@ -446,6 +487,11 @@ pub(crate) fn charge(
         }
     }
     if refusals.is_empty() { Ok(charged) } else { Err(refusals) }
+}
+
+/// The counters before the last ones, and those.
+fn before_last(stored: &[Option<Tat>], last: usize) -> (&[Option<Tat>], &[Option<Tat>]) {
+    stored.split_at(stored.len().saturating_sub(last))
 }
 
 /// Charges the limits that a request brought along, or none.
@@ -514,12 +560,18 @@ impl Decision for Approve {
         Lookup::ById { application: self.application.name.clone(), id: self.id }
     }
 
-    fn reads(&self, _: Option<&Verification>) -> Reads {
-        Reads { deliveries: true, ..Reads::default() }
+    fn reads(&self, verification: Option<&Verification>) -> Reads {
+        let limits =
+            verification.map(|found| guard::keys_of_approval(&self.application, &found.to)).unwrap_or_default();
+        Reads { limits, deliveries: true, ..Reads::default() }
     }
 
     fn decide(&self, snapshot: &Snapshot) -> (Changes, Self::Answer) {
-        close(snapshot, Status::Approved, EventKind::VerificationApproved, self.now)
+        let (mut changes, answer) = close(snapshot, Status::Approved, EventKind::VerificationApproved, self.now);
+        if let Ok((approved, _)) = &answer {
+            changes.limits = guard::confirm(&self.application, &approved.to, &snapshot.limits, self.now);
+        }
+        (changes, answer)
     }
 }
 

@@ -280,7 +280,7 @@ pub fn link_in(locale: &str, text: &str) -> Result<(), InvalidTemplate> {
 }
 
 /// The word as a host, if it looks like one.
-fn host(word: &str) -> Option<&str> {
+pub(crate) fn host(word: &str) -> Option<&str> {
     let word = word.trim_matches(|c: char| !c.is_alphanumeric());
     let authority = word.split(['/', '?', ':']).next()?.rsplit('@').next()?;
     let is_label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
@@ -348,7 +348,7 @@ fn samples(locale: &str, text: &str, most: usize) -> Result<Vec<Sample>, Invalid
 
 /// Characters that nobody sees and phones stumble over. Marks of direction are lawful where the language is written from right to
 /// left: it is UCS-2 anyway. Isolates, embeddings and overrides are never: they take the code out of its line.
-const fn is_invisible(character: char, right_to_left: bool) -> bool {
+pub(crate) const fn is_invisible(character: char, right_to_left: bool) -> bool {
     matches!(character, '\u{ad}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
         || !right_to_left && matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}')
 }

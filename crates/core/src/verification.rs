@@ -103,6 +103,8 @@ pub struct Wording {
     pub android_app_hash: Option<String>,
     /// What a template names as `custom`.
     pub values: BTreeMap<String, String>,
+    /// In place of every template: see [`crate::own_text`].
+    pub text: Option<String>,
 }
 
 /// Where a verification stands.

@@ -588,6 +588,7 @@ fn prices_are_read_and_written() {
         let price: Price = text.parse().unwrap();
         assert_eq!((price.micros, price.to_string().as_str()), (micros, written));
         assert_eq!(written.parse::<Price>().unwrap(), price);
+        assert_eq!((price.times(3).micros, price.times(0).micros, price.times(1)), (micros * 3, 0, price));
     }
     for bad in [
         "",

@@ -236,8 +236,8 @@ fn every_example_of_the_numbering_plans_is_read_as_what_it_is() {
 #[test]
 fn s7_types_that_only_cost_money_are_blocked_by_default() {
     for kind in NumberType::ALL {
-        use NumberType::{Pager, PremiumRate, SharedCost, TollFree, Uan, Voicemail};
-        let expected = matches!(kind, TollFree | PremiumRate | SharedCost | Pager | Uan | Voicemail);
+        use NumberType::{Pager, PremiumRate, Satellite, SharedCost, TollFree, Uan, Voicemail};
+        let expected = matches!(kind, TollFree | PremiumRate | SharedCost | Pager | Uan | Voicemail | Satellite);
         assert_eq!(Policy::default().blocked_number_types.contains(&kind), expected, "{kind:?}");
         assert_eq!(kind.as_str().parse(), Ok(kind));
     }

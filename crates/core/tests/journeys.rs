@@ -21,6 +21,7 @@ use proptest::prelude::*;
 enum Step {
     Send { to: usize, purpose: usize },
     Again { which: usize },
+    Anew { to: usize, purpose: usize },
     RightById { which: usize },
     RightByDestination { to: usize, purpose: usize },
     WrongById { which: usize, nth: u64 },
@@ -42,6 +43,7 @@ fn step(clock_back: bool) -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (to.clone(), purpose.clone()).prop_map(|(to, purpose)| Step::Send { to, purpose }),
         2 => which.prop_map(|which| Step::Again { which }),
+        2 => (to.clone(), purpose.clone()).prop_map(|(to, purpose)| Step::Anew { to, purpose }),
         1 => which.prop_map(|which| Step::RightById { which }),
         1 => (to.clone(), purpose.clone()).prop_map(|(to, purpose)| Step::RightByDestination { to, purpose }),
         6 => (which, any::<u64>()).prop_map(|(which, nth)| Step::WrongById { which, nth }),
@@ -103,6 +105,15 @@ impl Witness {
             assert_eq!(row.status == Status::MaxAttemptsReached, row.checks_left() == 0);
             let sends: std::collections::BTreeSet<_> = deliveries.iter().map(|delivery| delivery.send).collect();
             assert_eq!(sends.len(), row.sends as usize, "every send has a delivery");
+        }
+        for (at, (row, _)) in house.rows.iter().enumerate().filter(|(_, (row, _))| row.status == Status::Pending) {
+            let same =
+                |(other, _): &(Verification, _)| other.to.reveal() == row.to.reveal() && other.purpose == row.purpose;
+            let later = house.rows[at + 1..].iter().any(same);
+            assert!(
+                !clock_is_sane || !later || !row.is_pending_at(house.now),
+                "only the latest of its kind is pending"
+            );
         }
         if clock_is_sane {
             for instants in self.guesses.values() {
@@ -173,6 +184,14 @@ fn travel(steps: Vec<Step>) {
             Step::Again { which } => {
                 let Some(id) = pick(&house, which) else { continue };
                 if let Ok(sent) = house.again(id).send() {
+                    witness.sent(&house, &sent.verification);
+                }
+            }
+            Step::Anew { to, purpose } => {
+                if let Ok(sent) =
+                    house.ask(TOS[to]).purpose(PURPOSES[purpose]).terms(|terms| terms.supersedes = true).send()
+                {
+                    assert!(sent.begun);
                     witness.sent(&house, &sent.verification);
                 }
             }

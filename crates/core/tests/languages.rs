@@ -173,7 +173,7 @@ fn the_code_stands_once_and_apart_and_digits_are_spoken_twice() {
 fn a_payment_is_said_in_every_language_and_channel() {
     let payment = Payment { amount: "39.99 EUR".to_owned(), payee: "Acme\n@evil.example #1".to_owned() };
     let values = BTreeMap::new();
-    let wording = Wording { name: Some("Shop".to_owned()), android_app_hash: None, values };
+    let wording = Wording { name: Some("Shop".to_owned()), android_app_hash: None, values, text: None };
     for language in language::all() {
         for channel in Channel::ALL {
             let draft = Draft {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use countersign_core::channel::Channel;
 use countersign_core::check::Against;
 use countersign_core::destination::{Country, NumberType};
+use countersign_core::guard::{Guard, Mode};
 use countersign_core::limit::{Of, Per};
 use countersign_core::policy::Countries;
 use countersign_core::refusal::{Kind, Limit, RANKING, Refusal};
@@ -17,17 +18,18 @@ use house::{HOUR, House, MINUTE, TO, number, rule, wrong};
 
 /// Every pair that can be true of one send. Not here because they exclude each other: `not_found` and everything else (nothing is
 /// known of what is not there); `not_pending` with a wrong field (only a new one has fields) or with the two refusals of a pending one.
-const SEND: [(Kind, Kind, Kind); 33] = {
+const SEND: [(Kind, Kind, Kind); 42] = {
     use Kind::{
-        CountryBlocked as Country, InvalidDestination as Destination, InvalidRequest as Request,
-        MaxSendsReached as Sends, NotPending as Ended, NumberTypeBlocked as Type, RateLimited as Rate,
-        ResendTooSoon as Soon, UnsupportedChannel as Channel,
+        CountryBlocked as Country, FraudSuspected as Fraud, InvalidDestination as Destination,
+        InvalidRequest as Request, MaxSendsReached as Sends, NotPending as Ended, NumberTypeBlocked as Type,
+        RateLimited as Rate, ResendTooSoon as Soon, UnsupportedChannel as Channel,
     };
     [
         (Request, Destination, Request),
         (Request, Country, Request),
         (Request, Type, Request),
         (Request, Channel, Request),
+        (Request, Fraud, Request),
         (Request, Sends, Request),
         (Request, Soon, Request),
         (Request, Rate, Request),
@@ -35,25 +37,33 @@ const SEND: [(Kind, Kind, Kind); 33] = {
         (Ended, Country, Ended),
         (Ended, Type, Ended),
         (Ended, Channel, Ended),
+        (Ended, Fraud, Ended),
         (Ended, Rate, Ended),
         (Destination, Country, Destination),
         (Destination, Type, Destination),
         (Destination, Channel, Destination),
+        (Destination, Fraud, Destination),
         (Destination, Sends, Destination),
         (Destination, Soon, Destination),
         (Destination, Rate, Destination),
         (Country, Type, Country),
         (Country, Channel, Country),
+        (Country, Fraud, Country),
         (Country, Sends, Country),
         (Country, Soon, Country),
         (Country, Rate, Country),
         (Type, Channel, Type),
+        (Type, Fraud, Type),
         (Type, Sends, Type),
         (Type, Soon, Type),
         (Type, Rate, Type),
+        (Channel, Fraud, Channel),
         (Channel, Sends, Channel),
         (Channel, Soon, Channel),
         (Channel, Rate, Channel),
+        (Fraud, Sends, Fraud),
+        (Fraud, Soon, Fraud),
+        (Fraud, Rate, Fraud),
         (Sends, Soon, Sends),
         (Sends, Rate, Sends),
         (Soon, Rate, Soon),
@@ -74,6 +84,11 @@ fn given(truths: &[Kind], pending: bool) -> Option<Refusal> {
             application.limits = vec![rule(Per::Destination, Of::Sends, 1, HOUR)];
         }
     });
+    if is(Kind::FraudSuspected) {
+        house.change(|application| {
+            application.guard = Guard { mode: Mode::Enforce, unconfirmed: 1, ..Guard::default() }
+        });
+    }
     let first = house.send(TO);
     if is(Kind::NotPending) || !pending {
         house.cancel(first.id).unwrap();
@@ -153,9 +168,10 @@ fn the_ranking_holds_every_kind_once_and_codes_are_unique() {
         | Kind::UnsupportedChannel
         | Kind::CountryBlocked
         | Kind::NumberTypeBlocked
+        | Kind::FraudSuspected
         | Kind::MaxSendsReached
         | Kind::ResendTooSoon
-        | Kind::RateLimited => 10,
+        | Kind::RateLimited => 11,
     };
     assert_eq!(RANKING.iter().collect::<HashSet<_>>().len(), RANKING.len());
     assert_eq!(RANKING.len(), known(RANKING[0]));

@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use countersign_core::channel::Channel;
 use countersign_core::check::{Against, Check, CheckResult};
-use countersign_core::limit::ExtraLimit;
+use countersign_core::event::EventKind;
+use countersign_core::id::ServiceId;
+use countersign_core::limit::{ExtraLimit, Of, Per};
 use countersign_core::message;
 use countersign_core::policy::Countries;
 use countersign_core::refusal::{Kind, Limit, Refusal};
-use countersign_core::send::Approve;
+use countersign_core::send::{Approve, Terms};
 use countersign_core::verification::{By, Payment, Status, Verification, Wording};
-use house::{House, MINUTE, OTHER, TO};
+use house::{House, MINUTE, OTHER, TO, rule};
 
 fn extra(house: &House, whom: u8, quota: u32) -> ExtraLimit {
     ExtraLimit::new(&house.application.name, "BL1", &[whom; 16], quota, MINUTE)
@@ -58,6 +60,88 @@ fn the_application_s_word_for_a_number_opens_its_country_and_nothing_else() {
     house.ask(TO).terms(|terms| terms.vouched = true).send().unwrap();
     let premium = house.ask("+19005550123").terms(|terms| terms.vouched = true).refused();
     assert_eq!(premium.kind(), Kind::NumberTypeBlocked);
+}
+
+#[test]
+fn a_send_that_supersedes_ends_what_was_pending_and_begins_anew() {
+    let mut house = House::with(|application| application.policy.resend_after = MINUTE);
+    let first = house.send(TO);
+    let code = house.code(first.id);
+    let sent = house.ask(TO).terms(|terms| terms.supersedes = true).send();
+    assert_eq!(sent.unwrap_err().kind(), Kind::ResendTooSoon, "the pause holds, unless the request shortens it");
+    let anew = |terms: &mut Terms| {
+        terms.supersedes = true;
+        terms.resend_after = Some(Duration::ZERO);
+    };
+    let sent = house.ask(TO).terms(anew).send().unwrap();
+    let second = sent.verification;
+    assert!(sent.begun && second.id != first.id && second.sends == 1 && sent.deliveries.len() == 1);
+    assert_ne!(house.code(second.id), code);
+    assert_eq!(house.row(first.id).status, Status::Canceled);
+    assert_eq!(house.by_id(first.id, &code), Ok(CheckResult::Canceled));
+    let kinds: Vec<_> = house.events.iter().map(|event| (event.kind, event.verification)).collect();
+    let expected = [
+        (EventKind::VerificationCreated, first.id),
+        (EventKind::VerificationCanceled, first.id),
+        (EventKind::VerificationCreated, second.id),
+    ];
+    assert_eq!(kinds, expected);
+    let code = house.code(second.id);
+    assert_eq!(house.by_id(second.id, &code), Ok(CheckResult::Approved));
+    // What is over is left as it is.
+    let third = house.ask(TO).terms(anew).send().unwrap();
+    assert!(third.begun && house.row(second.id).status == Status::Approved);
+}
+
+#[test]
+fn a_send_that_supersedes_gives_no_limit_and_no_guess_back() {
+    let mut house = House::with(|application| {
+        application.policy.max_guesses_per_day = 6;
+        application.limits = vec![rule(Per::Destination, Of::Sends, 3, MINUTE)];
+    });
+    let anew = |terms: &mut Terms| {
+        terms.supersedes = true;
+        terms.resend_after = Some(Duration::ZERO);
+    };
+    for _ in 0..3 {
+        let sent = house.ask(TO).terms(anew).send().unwrap().verification;
+        house.wrong_by_id(sent.id, 2);
+    }
+    let refused = house.ask(TO).terms(anew).refused();
+    assert!(matches!(refused, Refusal::RateLimited { limit: Limit::Rate(Per::Destination), .. }), "{refused}");
+    let pending = house.rows.last().unwrap().0.id;
+    let code = house.code(pending);
+    assert_eq!(house.by_id(pending, &code), Err(Kind::RateLimited), "the day's guesses are used up");
+    assert_eq!(house.rows.iter().filter(|(row, _)| row.status == Status::Pending).count(), 1);
+}
+
+#[test]
+fn an_id_of_another_service_is_nobodys() {
+    let mut house = House::new();
+    let service = Some(ServiceId::from_bytes([7; 16]));
+    let sent = house.ask(TO).with(|begin| begin.service = service).send().unwrap().verification;
+    let code = house.code(sent.id);
+    for other in [None, Some(ServiceId::from_bytes([8; 16]))] {
+        let before = house.rows.clone();
+        assert_eq!(house.check(Against::IdOf(sent.id, other), &code, None).unwrap_err().kind(), Kind::NotFound);
+        let wrong = house.check(Against::IdOf(sent.id, other), &house::wrong(&code, 0), None).unwrap_err();
+        assert_eq!(wrong.kind(), Kind::NotFound);
+        assert_eq!(house.rows, before, "and no guess at it");
+    }
+    assert_eq!(house.check(Against::IdOf(sent.id, service), &code, None).unwrap().result, CheckResult::Approved);
+}
+
+#[test]
+fn a_refused_send_supersedes_nothing() {
+    let mut house = House::with(|application| application.limits = vec![rule(Per::Destination, Of::Sends, 1, MINUTE)]);
+    let first = house.send(TO);
+    let refused = house.ask(TO).terms(|terms| {
+        terms.supersedes = true;
+        terms.resend_after = Some(Duration::ZERO);
+    });
+    assert_eq!(refused.refused().kind(), Kind::RateLimited);
+    let code = house.code(first.id);
+    assert_eq!(house.by_id(first.id, &code), Ok(CheckResult::Approved));
 }
 
 fn pay(amount: &str, payee: &str) -> Payment {
@@ -107,7 +191,7 @@ fn a_message_says_the_payment_and_words_of_its_own() {
     });
     let values = BTreeMap::from([("order".to_owned(), "12\n@evil.example #1".to_owned())]);
     let hash = Some("abcdefghijk".to_owned());
-    let wording = Wording { name: Some("Shop".to_owned()), android_app_hash: hash, values };
+    let wording = Wording { name: Some("Shop".to_owned()), android_app_hash: hash, values, text: None };
     let sent = house.ask(TO).with(|begin| {
         begin.template = Some("order".to_owned());
         begin.wording = wording;

@@ -15,7 +15,7 @@ use countersign::core::outcome::{Failure, Message, Outcome};
 use countersign::sender::{BoxFuture, Sender};
 use reqwest::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, Request, Response};
+use reqwest::{Client, ClientBuilder, Method, Request, Response};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
@@ -25,32 +25,65 @@ use crate::build::Now;
 use crate::descriptor::{Descriptor, Http};
 use crate::hush::Hidden;
 use crate::oauth2::Tokens;
-use crate::request::Plan;
+use crate::plain::{Answer, NoAnswer, Plain};
+use crate::request::{Plan, Prepared};
 use crate::template::Vars;
 
 /// The longest answer that is read. Answers of gateways have some hundred bytes.
-const LONGEST_ANSWER: usize = 64 * 1024;
+pub(crate) const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// The longest wait for a connection.
 const LONGEST_CONNECT: Duration = Duration::from_secs(5);
 
 /// How long an unused connection is kept. Common servers close theirs after five seconds: a request that meets the closing is
 /// lost in a way that nobody can tell from a delivered one, while a new connection costs a few round trips. Busy ones stay open.
-const IDLE: Duration = Duration::from_secs(4);
+pub(crate) const IDLE: Duration = Duration::from_secs(4);
 
 /// How many unused connections are kept.
-const MOST_IDLE: usize = 1024;
+pub(crate) const MOST_IDLE: usize = 1024;
+
+/// What we call ourselves.
+pub(crate) const NAME: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
 /// A provider that is spoken to over HTTP.
 pub(crate) struct HttpSender {
     name: String,
     descriptor: Arc<Descriptor>,
     plan: Plan,
-    tokens: Option<Tokens>,
-    client: Client,
+    tokens: Option<(Tokens, Client)>,
+    wire: Wire,
     now: Now,
     /// What the request holds that must not come back in a reason.
     private: Vec<Zeroizing<String>>,
+}
+
+/// How the gateway is reached.
+enum Wire {
+    Plain(Plain),
+    Secure(Client),
+}
+
+impl Wire {
+    /// Sends one request, once; what there is to say if no answer came.
+    async fn send(&self, method: &Method, prepared: Prepared) -> Result<Answer, Outcome> {
+        let Prepared { url, headers, body } = prepared;
+        let client = match self {
+            Self::Plain(plain) => {
+                return plain.send(method, &url, headers, body).await.map_err(|no| match no {
+                    NoAnswer::NotSent(problem) => rejected(format!("no connection: {problem}")),
+                    NoAnswer::Late => Outcome::Unknown { reason: LATE.to_owned() },
+                    NoAnswer::Broken => Outcome::Unknown { reason: BROKEN.to_owned() },
+                });
+            }
+            Self::Secure(client) => client,
+        };
+        let mut request = Request::new(method.clone(), url);
+        *request.headers_mut() = headers;
+        *request.body_mut() = Some(body.into());
+        let mut response = client.execute(request).await.map_err(|error| broken(&error))?;
+        let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
+        Ok(Answer { status, headers, body: read(response).await })
+    }
 }
 
 impl fmt::Debug for HttpSender {
@@ -68,9 +101,22 @@ impl HttpSender {
         now: Now,
         private: Vec<Zeroizing<String>>,
     ) -> Result<Self, String> {
-        let client = client(plan.is_secure(), timeout)?;
-        let tokens = plan.grant.take().map(Tokens::new);
-        Ok(Self { name, descriptor, plan, tokens, client, now, private })
+        let wire = if plan.is_secure() {
+            Wire::Secure(client(true, timeout)?)
+        } else {
+            let origin = plan.origin().clone();
+            Plain::introduce(&origin, &mut plan.headers);
+            Wire::Plain(Plain::new(&origin, connect_within(timeout), timeout))
+        };
+        // Who gives tokens may be another than who takes messages.
+        let tokens = match plan.grant.take() {
+            Some(grant) => {
+                let client = client(grant.url.scheme() == "https", timeout)?;
+                Some((Tokens::new(grant), client))
+            }
+            None => None,
+        };
+        Ok(Self { name, descriptor, plan, tokens, wire, now, private })
     }
 
     async fn carry(&self, message: &Message) -> Outcome {
@@ -85,7 +131,7 @@ impl HttpSender {
         };
         let token = match &self.tokens {
             None => None,
-            Some(tokens) => match tokens.header(&self.client, at).await {
+            Some((tokens, client)) => match tokens.header(client, at).await {
                 Ok(token) => Some(token),
                 Err(problem) => return rejected(format!("not sent: {problem}")),
             },
@@ -93,20 +139,14 @@ impl HttpSender {
         if let Some(token) = &token {
             prepared.headers.insert(AUTHORIZATION, token.clone());
         }
-        let mut request = Request::new(self.plan.method.clone(), prepared.url);
-        *request.headers_mut() = prepared.headers;
-        *request.body_mut() = Some(prepared.body.into());
-        let response = match self.client.execute(request).await {
-            Ok(response) => response,
-            Err(error) => return broken(&error),
+        let Answer { status, headers, body } = match self.wire.send(&self.plan.method, prepared).await {
+            Ok(answer) => answer,
+            Err(outcome) => return outcome,
         };
-        let status = response.status().as_u16();
-        if let (401, Some(tokens), Some(token)) = (status, &self.tokens, &token) {
+        if let (401, Some((tokens, _)), Some(token)) = (status, &self.tokens, &token) {
             tokens.refused(token).await;
         }
-        let headers = response.headers().clone();
-        let seen = Seen { status, headers: &headers, body: read(response).await };
-        self.judge(rules, &seen, message, now)
+        self.judge(rules, &Seen { status, headers: &headers, body }, message, now)
     }
 
     fn judge(&self, rules: &Http, seen: &Seen<'_>, message: &Message, now: i64) -> Outcome {
@@ -157,6 +197,9 @@ fn broken(error: &reqwest::Error) -> Outcome {
     if error.is_connect() || error.is_builder() { rejected(reason) } else { Outcome::Unknown { reason } }
 }
 
+const LATE: &str = "no answer in time";
+const BROKEN: &str = "the connection broke before the answer";
+
 /// Why no answer came, in words for people. What the client says itself is left out: it quotes addresses, which can hold credentials.
 #[must_use]
 pub fn no_answer(error: &reqwest::Error) -> String {
@@ -173,7 +216,7 @@ pub fn no_answer(error: &reqwest::Error) -> String {
     if error.is_builder() {
         return "not sent: the request could not be made".to_owned();
     }
-    if error.is_timeout() { "no answer in time" } else { "the connection broke before the answer" }.to_owned()
+    if error.is_timeout() { LATE } else { BROKEN }.to_owned()
 }
 
 fn connecting(error: &reqwest::Error) -> &'static str {
@@ -200,6 +243,11 @@ fn rejected(reason: String) -> Outcome {
     Outcome::Rejected { failure: Failure::RetryElsewhere, reason, retry_after: None }
 }
 
+/// How long a connection may take: less than the whole, so that running out of time while connecting is seen as what it is.
+fn connect_within(timeout: Duration) -> Duration {
+    LONGEST_CONNECT.min(timeout / 2)
+}
+
 /// One client for each provider, so that none waits for another's connections.
 fn client(secure: bool, timeout: Duration) -> Result<Client, String> {
     built(client_builder(secure, timeout)?)
@@ -212,13 +260,12 @@ fn client(secure: bool, timeout: Duration) -> Result<Client, String> {
 /// If TLS cannot be set up.
 pub fn client_builder(secure: bool, timeout: Duration) -> Result<ClientBuilder, String> {
     let builder = Client::builder()
-        .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
+        .user_agent(NAME)
         .redirect(Policy::none())
         .referer(false)
         .no_proxy()
         .retry(reqwest::retry::never())
-        // Less than the whole, so that running out of time while connecting is seen as what it is.
-        .connect_timeout(LONGEST_CONNECT.min(timeout / 2))
+        .connect_timeout(connect_within(timeout))
         .timeout(timeout)
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(MOST_IDLE);

@@ -39,6 +39,7 @@ mod answer;
 mod hush;
 mod oauth2;
 mod path;
+mod plain;
 mod request;
 mod retry_after;
 mod sign;

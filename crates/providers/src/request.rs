@@ -17,7 +17,8 @@ use crate::template::{Fields, Source, Template, TemplateError, Vars};
 pub(crate) struct Plan {
     pub method: Method,
     address: Address,
-    headers: HeaderMap,
+    /// What every request says.
+    pub headers: HeaderMap,
     message_headers: Vec<(HeaderName, Text, bool)>,
     body: BodyPlan,
     signer: Option<Signer>,
@@ -136,10 +137,15 @@ impl Plan {
         Ok(Self { method, address, headers, message_headers, body, signer, grant })
     }
 
+    /// An address at the gateway: which host, and how it is spoken to.
+    pub(crate) const fn origin(&self) -> &Url {
+        let (Address::Fixed(url) | Address::OfMessage { base: url, .. }) = &self.address;
+        url
+    }
+
     /// Whether requests need TLS.
     pub(crate) fn is_secure(&self) -> bool {
-        let (Address::Fixed(url) | Address::OfMessage { base: url, .. }) = &self.address;
-        url.scheme() == "https"
+        self.origin().scheme() == "https"
     }
 
     /// The request for one message. `now`, in seconds since the epoch, is what a signature is dated with.

@@ -53,9 +53,9 @@ impl Signer {
         match self {
             Self::StandardWebhooks(key) => {
                 let signature = key.sign(request.id, request.now, request.body);
-                request.put(standard_webhooks::ID, request.id)?;
-                request.put(standard_webhooks::TIMESTAMP, &request.now.to_string())?;
-                request.put(standard_webhooks::SIGNATURE, &signature)
+                request.insert(ID, request.id)?;
+                request.insert(TIMESTAMP, &request.now.to_string())?;
+                request.insert(SIGNATURE, &signature)
             }
             Self::Hmac(signer) => signer.sign(&mut request),
             Self::Aws(signer) => signer.sign(&mut request),
@@ -67,9 +67,17 @@ impl Signer {
     }
 }
 
+// Read once: every webhook has them.
+const ID: HeaderName = HeaderName::from_static(standard_webhooks::ID);
+const TIMESTAMP: HeaderName = HeaderName::from_static(standard_webhooks::TIMESTAMP);
+const SIGNATURE: HeaderName = HeaderName::from_static(standard_webhooks::SIGNATURE);
+
 impl Signing<'_> {
     fn put(&mut self, name: &str, value: &str) -> Result<(), TemplateError> {
-        let name: HeaderName = name.parse().map_err(|_| TemplateError)?;
+        self.insert(name.parse().map_err(|_| TemplateError)?, value)
+    }
+
+    fn insert(&mut self, name: HeaderName, value: &str) -> Result<(), TemplateError> {
         let mut value = HeaderValue::from_str(value).map_err(|_| TemplateError)?;
         value.set_sensitive(true);
         self.headers.insert(name, value);

@@ -40,6 +40,7 @@ use crate::webhooks::Webhooks;
 ///     trusted_proxies: Arc::new([]),
 ///     simple: None,
 ///     twilio: None,
+///     camara: None,
 ///     bounds: Bounds::default(),
 /// };
 /// let key = TokenKey::from_seed("k1", [7; 32]);

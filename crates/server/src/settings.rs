@@ -7,6 +7,8 @@ use std::time::Duration;
 use countersign::core::id::ApplicationName;
 use ipnet::IpNet;
 
+use crate::webhooks::address::Reach;
+
 /// How the HTTP service listens and behaves.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
@@ -22,6 +24,8 @@ pub struct HttpSettings {
     pub simple: Option<SimpleSettings>,
     /// The Twilio Verify dialect; `None` when switched off.
     pub twilio: Option<TwilioSettings>,
+    /// The CAMARA dialect; `None` when switched off.
+    pub camara: Option<CamaraSettings>,
     /// Bounds on what a client may take.
     pub bounds: Bounds,
 }
@@ -41,6 +45,26 @@ pub struct SimpleSettings {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TwilioSettings {
     /// The pause before the same verification may be sent again, in place of the policy's: the original has none.
+    pub resend_after: Duration,
+    /// Which webhooks accounts may set up; `None` where no events are kept that could be told.
+    pub webhooks: Option<WebhookRules>,
+}
+
+/// Where webhooks that accounts set up may go.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WebhookRules {
+    /// How far off.
+    pub reach: Reach,
+    /// Whether to https alone.
+    pub only_https: bool,
+}
+
+/// How the CAMARA OneTimePasswordSMS dialect behaves.
+#[derive(Clone, Debug, Default)]
+pub struct CamaraSettings {
+    /// The path that its calls are under, for example `/one-time-password-sms/v1`.
+    pub prefix: String,
+    /// The pause before another code may be sent to the same number, in place of the policy's: the original has none.
     pub resend_after: Duration,
 }
 

@@ -8,6 +8,7 @@ use countersign::core::code::CodeSource;
 use countersign::core::decision::GuessKey;
 use countersign::core::destination::Destination;
 use countersign::core::event::{Event, EventKind};
+use countersign::core::health::{Figures, HealthKey, HealthRow};
 use countersign::core::id::{ApplicationName, Purpose, ServiceId, VerificationId};
 use countersign::core::limit::{LimitKey, Tat};
 use countersign::core::time::Timestamp;
@@ -91,11 +92,14 @@ struct KeptWording {
     android_app_hash: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     values: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
 }
 
 impl KeptWording {
     fn is_empty(&self) -> bool {
-        self.name.is_none() && self.android_app_hash.is_none() && self.values.is_empty()
+        let Self { name, android_app_hash, values, text } = self;
+        name.is_none() && android_app_hash.is_none() && values.is_empty() && text.is_none()
     }
 }
 
@@ -140,7 +144,7 @@ impl State {
             CodeSource::Derived { key } => (key, None, None),
             CodeSource::Chosen { key, digest, sealed } => (key, Some(hex(digest)), sealed.as_deref().map(hex)),
         };
-        let Wording { name, android_app_hash, values } = row.wording.clone();
+        let Wording { name, android_app_hash, values, text } = row.wording.clone();
         Self {
             v: VERSION,
             country: row.to.country().map(|country| country.to_string()),
@@ -162,7 +166,7 @@ impl State {
             template: row.template.clone(),
             metadata: row.metadata.clone(),
             payment: row.payment.as_ref().map(|payment| [payment.amount.clone(), payment.payee.clone()]),
-            wording: KeptWording { name, android_app_hash, values },
+            wording: KeptWording { name, android_app_hash, values, text },
             follow_up_at: row.follow_up_at.map(Timestamp::as_millis),
             deliveries: deliveries.iter().map(KeptDelivery::new).collect(),
         }
@@ -206,7 +210,7 @@ impl State {
             },
             None => CodeSource::Derived { key },
         };
-        let KeptWording { name, android_app_hash, values } = self.wording;
+        let KeptWording { name, android_app_hash, values, text } = self.wording;
         let deliveries = self.deliveries.into_iter().map(|kept| kept.with(head.id)).collect::<Result<_, _>>()?;
         let verification = Verification {
             id: head.id,
@@ -232,7 +236,7 @@ impl State {
             template: self.template,
             metadata: self.metadata,
             payment: self.payment.map(|[amount, payee]| Payment { amount, payee }),
-            wording: Wording { name, android_app_hash, values },
+            wording: Wording { name, android_app_hash, values, text },
             follow_up_at: self.follow_up_at.map(Timestamp::from_millis),
         };
         Ok((verification, deliveries))
@@ -316,6 +320,16 @@ pub fn write(row: &Row) -> Value {
             "verification": row.verification.to_string(), "delivery": row.delivery.map(|id| id.to_string()),
             "at": row.at.as_millis(),
         }),
+        Row::Health(HealthRow { key, figures }) => {
+            let mut value = json!({
+                "hour": key.hour.as_millis(), "application": key.application.as_str(), "provider": key.provider,
+                "channel": key.channel.as_str(), "country": key.country.map(|country| country.to_string()),
+            });
+            for (name, number) in Figures::NAMES.into_iter().zip(figures.to_array()) {
+                value[name] = json!(number);
+            }
+            value
+        }
     };
     if let Some(members) = value.as_object_mut() {
         members.insert("kind".to_owned(), json!(row.kind().as_str()));
@@ -403,6 +417,20 @@ pub fn read(value: &Value) -> Result<Row, Unreadable> {
             };
             let place = value.get("position").and_then(Value::as_u64).filter(|place| i64::try_from(*place).is_ok());
             Row::Event(place.ok_or(Unreadable::Field("position"))?, event)
+        }
+        RowKind::Health => {
+            let key = HealthKey {
+                hour: fields.time("hour")?,
+                application: fields.parsed("application")?,
+                provider: fields.text("provider")?,
+                channel: fields.parsed("channel")?,
+                country: fields.option("country", Fields::parsed)?,
+            };
+            let mut numbers = [0; Figures::COUNT];
+            for (number, name) in numbers.iter_mut().zip(Figures::NAMES) {
+                *number = u64::try_from(fields.number(name)?).map_err(|_| Unreadable::Field(name))?;
+            }
+            Row::Health(HealthRow { key, figures: Figures::from_array(numbers) })
         }
     })
 }
@@ -542,13 +570,20 @@ mod tests {
         Row::Verification(row.into(), vec![delivery; usize::from(seed % 4)])
     }
 
-    fn every_kind(seed: u8, text: &str, number: i64) -> [Row; 8] {
+    fn every_kind(seed: u8, text: &str, number: i64) -> [Row; 9] {
         let (application, at) = (ApplicationName::default(), Timestamp::from_millis(number));
         let key = GuessKey { application: application.clone(), destination: text.to_owned() };
         let log = GuessLog { by_id: vec![at; usize::from(seed % 3)], ..GuessLog::default() };
         let name = RecordName { application: application.clone(), kind: text.to_owned(), id: text.to_owned() };
         let answer = seed.is_multiple_of(2).then(|| text.as_bytes().to_vec());
         let answer_key = AnswerKey { application: application.clone(), key: [seed; 32] };
+        let health_key = HealthKey {
+            hour: at,
+            application: application.clone(),
+            provider: text.to_owned(),
+            channel: Channel::Sms,
+            country: seed.is_multiple_of(2).then(|| "TZ".parse().unwrap()),
+        };
         let event = Event {
             kind: EventKind::ALL[usize::from(seed) % EventKind::ALL.len()],
             application: application.clone(),
@@ -584,6 +619,7 @@ mod tests {
             Row::Guesses(key, log),
             Row::Answer(AnswerRow::new(answer_key, [seed; 32], [seed; 56], at, at, answer)),
             Row::Event(number.unsigned_abs() >> 1, event),
+            Row::Health(HealthRow { key: health_key, figures: Figures::from_array([u64::from(seed); Figures::COUNT]) }),
         ]
     }
 

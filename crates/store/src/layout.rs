@@ -112,12 +112,15 @@ impl DestinationFormat {
     /// A destination as the table has it. An email address is the same in both.
     #[must_use]
     pub fn write(self, to: &Destination) -> String {
-        let text = to.reveal();
+        self.of_text(to.reveal()).to_owned()
+    }
+
+    /// The same of a destination's text.
+    pub(crate) fn of_text(self, text: &str) -> &str {
         match self {
             Self::Digits => text.strip_prefix('+').unwrap_or(text),
             Self::E164 => text,
         }
-        .to_owned()
     }
 
     /// Takes back what [`DestinationFormat::write`] wrote.

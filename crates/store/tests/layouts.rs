@@ -273,6 +273,16 @@ async fn somebody_elses_table_is_altered_only_by_migrate_and_the_sql_can_be_read
 }
 
 #[tokio::test]
+async fn bug_the_sql_that_is_printed_makes_a_file_that_is_up_to_date() {
+    for layout in [Layout::Standalone, Layout::Minimal] {
+        let folder = Folder::new();
+        folder.sql(&schema_sql(&layout, &folder.file()).unwrap());
+        drop(folder.open(&layout, false).unwrap());
+        drop(folder.open(&layout, true).unwrap());
+    }
+}
+
+#[tokio::test]
 async fn a_file_of_another_layout_is_refused_by_its_name() {
     for (made, asked) in [(Layout::Standalone, Layout::Minimal), (Layout::Minimal, Layout::Standalone)] {
         let folder = Folder::new();

@@ -1,6 +1,8 @@
 //! The PostgreSQL store keeps the promises of the port, and those that only a server can make.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
+#[path = "support/exact.rs"]
+mod exact;
 #[path = "support/proxy.rs"]
 mod proxy;
 #[path = "support/postgres.rs"]
@@ -18,7 +20,9 @@ use countersign::core::verification::Status;
 use countersign::store::{StoreError, StoreResult};
 use countersign::transfer::{Loaded, Row, RowKind};
 use countersign::{Broken, CheckRequest, Failure, MemoryStore, SendRequest, Store};
+use countersign_store::layout::Layout;
 use countersign_store::postgres::{Options, PostgresStore, Target, migrations_sql};
+use exact::all;
 use proxy::Proxy;
 use support::Server;
 
@@ -34,7 +38,7 @@ async fn open() -> Arc<dyn Store> {
     open_at(&support::url(), &support::new_schema())
 }
 
-countersign::store_contract!(open, without webhooks);
+countersign::store_contract!(open);
 
 /// A server of its own, which a test may stop.
 fn own() -> Server {
@@ -52,61 +56,9 @@ fn fleet(url: &str) -> Vec<Bench> {
     (0..3).map(|_| Bench::new(open_at(url, &schema))).collect()
 }
 
-async fn all<T: Send + 'static>(tasks: Vec<impl Future<Output = T> + Send + 'static>) -> Vec<T> {
-    let tasks: Vec<_> = tasks.into_iter().map(tokio::spawn).collect();
-    let mut results = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        results.push(task.await.unwrap());
-    }
-    results
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn three_at_once_on_one_schema_are_exact() {
-    let benches = fleet(&support::url());
-    for round in 0..10 {
-        let to = format!("+2556942301{round:02}");
-        // All begin the first verification of one destination at once: it begins once.
-        let sends = (0..12).map(|nth| {
-            let verifier = benches[nth % 3].verifier.clone();
-            let to = to.clone();
-            async move { verifier.send(SendRequest::to(&to)).await }
-        });
-        let sent: Vec<_> = all(sends.collect()).await;
-        let rows: Vec<_> = sent.into_iter().flatten().map(|sending| sending.sent.verification).collect();
-        assert!(!rows.is_empty() && rows.iter().all(|row| row.id == rows[0].id), "one verification began");
-        let code = keys_of(&benches, &to).await;
-        let checks = (0..60).map(|nth| {
-            let verifier = benches[nth % 3].verifier.clone();
-            let code = if nth % 3 == 0 { code.clone() } else { wrong(&code, nth as u32) };
-            let (id, to) = (rows[0].id, to.clone());
-            async move {
-                let request = if nth % 2 == 0 {
-                    CheckRequest::by_id(id, &code)
-                } else {
-                    CheckRequest::by_destination(&to, &code)
-                };
-                (nth % 2 == 0, verifier.check(request).await.unwrap().result)
-            }
-        });
-        let results = all(checks.collect()).await;
-        assert!(results.iter().filter(|(_, result)| *result == CheckResult::Approved).count() <= 1, "{results:?}");
-        for by_id in [true, false] {
-            let wrong = results.iter().filter(|(by, result)| *by == by_id && *result == CheckResult::Incorrect);
-            assert!(wrong.count() <= 5, "{results:?}");
-        }
-    }
-}
-
-/// The code that was sent, whoever of the three carried it.
-async fn keys_of(benches: &[Bench], to: &str) -> String {
-    loop {
-        let messages = benches.iter().flat_map(|bench| bench.phone.messages());
-        if let Some(message) = messages.into_iter().find(|message| message.to == to) {
-            return message.code;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    exact::begin_and_guess_exactly(&fleet(&support::url())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,15 +97,31 @@ async fn bug_h8_a_newer_schema_is_refused_in_words_unless_it_only_grew() {
     assert!(refused.to_string().contains("countersign migrate"), "{refused}");
     drop(try_open(&server.url(), "otp", true).unwrap());
     // A later program expanded it: this one goes on, and writes what the new column does not mind.
-    server.psql("UPDATE otp.countersign_schema SET version = 2; ALTER TABLE otp.verification ADD COLUMN later TEXT; ALTER TABLE otp.delivery ADD COLUMN later BIGINT NOT NULL DEFAULT 7");
+    server.psql("UPDATE otp.countersign_schema SET version = 7; ALTER TABLE otp.verification ADD COLUMN later TEXT; ALTER TABLE otp.delivery ADD COLUMN later BIGINT NOT NULL DEFAULT 7");
     let bench = Bench::new(try_open(&server.url(), "otp", false).unwrap());
     let (id, code) = bench.send(TO).await;
     assert_eq!(bench.check(id, &code).await.unwrap(), CheckResult::Approved);
     // A later one contracted it.
-    server.psql("UPDATE otp.countersign_schema SET version = 3, compatible_from = 3");
+    server.psql("UPDATE otp.countersign_schema SET version = 8, compatible_from = 8");
     let refused = try_open(&server.url(), "otp", true).err().unwrap();
     assert!(matches!(refused, StoreError::Inconsistent(_)));
-    assert!(refused.to_string().contains("version 3"), "{refused}");
+    assert!(refused.to_string().contains("version 8"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_of_before_webhooks_is_brought_up_to_date_and_keeps_what_it_has() {
+    let server = own();
+    let first = include_str!("../migrations/postgres/0001_begin.sql");
+    server.psql(&format!(
+        "CREATE SCHEMA otp; SET search_path = otp; {first} CREATE TABLE countersign_schema (one BIGINT PRIMARY KEY, version BIGINT NOT NULL, \
+         compatible_from BIGINT NOT NULL); INSERT INTO countersign_schema VALUES (1, 1, 1); INSERT INTO limit_state VALUES ('kept', 1);"
+    ));
+    let refused = try_open(&server.url(), "otp", false).err().unwrap().to_string();
+    assert!(refused.contains("has version 1") && refused.contains("countersign migrate"), "{refused}");
+    let store = try_open(&server.url(), "otp", true).unwrap();
+    assert_eq!(server.psql("SELECT version, compatible_from FROM otp.countersign_schema"), "2|1");
+    assert_eq!(server.psql("SELECT key FROM otp.limit_state"), "kept");
+    contract::events_are_taken_up_once(store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -490,6 +458,17 @@ async fn a_pooler_in_transaction_mode_is_no_hindrance() {
     contract::cleanup_is_bounded_and_spares_the_living(new()).await;
     contract::what_was_moved_here_is_as_it_was(new()).await;
     contract::what_is_here_is_read_whole_and_in_pages(new()).await;
+    contract::events_are_taken_up_once(new()).await;
+    contract::webhooks_are_claimed_in_order_and_settled_once(new()).await;
+    let small = || {
+        let target = Target::parse(&url).unwrap();
+        Arc::new(PostgresStore::open_as(target, &Layout::Minimal, options(&support::new_schema())).unwrap())
+    };
+    contract::what_is_written_is_read_back(small()).await;
+    contract::parallel_sends_begin_one_verification(small()).await;
+    contract::parallel_wrong_guesses_by_id_evaluate_exactly_the_cap(small()).await;
+    contract::an_overdue_delivery_is_claimed_once(small()).await;
+    contract::what_was_moved_here_is_as_it_was(small()).await;
     // More clients than the pooler has connections.
     let schema = support::new_schema();
     let benches: Vec<_> = (0..4).map(|_| Bench::new(open_at(&url, &schema))).collect();

@@ -497,11 +497,40 @@ fn the_laws_hold_in_a_table_of_the_application() {
     simulate_on_sqlite(&Layout::Existing(Existing::django()), 6);
 }
 
-#[test]
-fn the_laws_hold_on_postgresql() {
-    for seed in seeds(3) {
+fn simulate_on_postgresql(layout: &Layout, count: u64) {
+    for seed in seeds(count) {
         let options = postgres::Options { schema: support::new_schema(), ..postgres::Options::default() };
         let target = Target::parse(&support::url()).unwrap();
-        simulate(seed, 200, Arc::new(PostgresStore::open(target, options).unwrap()), true);
+        let store = PostgresStore::open_as(target, layout, options).unwrap();
+        simulate(seed, 200, Arc::new(store), *layout != Layout::Minimal);
     }
+}
+
+#[test]
+fn the_laws_hold_on_postgresql() {
+    simulate_on_postgresql(&Layout::Standalone, 3);
+}
+
+#[test]
+fn the_laws_hold_on_postgresql_with_one_small_table() {
+    simulate_on_postgresql(&Layout::Minimal, 3);
+}
+
+#[test]
+fn the_laws_hold_in_a_table_of_the_application_on_postgresql() {
+    let mut existing = Existing::django();
+    existing.table.schema = Some(support::new_schema().parse().unwrap());
+    let made = format!(
+        "CREATE SCHEMA {}; CREATE TABLE {} (verification_id varchar(50) PRIMARY KEY, phone varchar(15), code integer, \
+         verification_type varchar(20), verified boolean, created_at timestamptz, expires_at timestamptz)",
+        existing.table.schema.as_ref().unwrap(),
+        existing.table
+    );
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let (client, connection) = tokio_postgres::connect(&support::url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute(&made).await.unwrap();
+    });
+    // One table of the application's for all of them, as it would be.
+    simulate_on_postgresql(&Layout::Existing(existing), 1);
 }

@@ -166,7 +166,32 @@ async fn a_writer_that_is_blocked_too_long_is_unavailable_and_nothing_is_evaluat
     blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
     assert!(bench.check(id, &code).await.is_err());
     assert!(bench.check(id, &wrong(&code, 0)).await.is_err());
+    assert!(bench.verifier.store().ping().await.is_err(), "who cannot write is not ready");
     blocker.execute_batch("ROLLBACK").unwrap();
+    let (row, _) = bench.verifier.verification(&Default::default(), id).await.unwrap().unwrap();
+    assert_eq!(row.wrong_by_id, 0);
+    bench.verifier.store().ping().await.unwrap();
+    assert_eq!(bench.check(id, &code).await.unwrap(), CheckResult::Approved);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn bug_h6_a_file_that_is_moved_or_replaced_takes_no_decision_until_it_is_back() {
+    let file = File::new();
+    let bench = Bench::new(file.open());
+    let (id, code) = bench.send(TO).await;
+    let elsewhere = file.0.with_extension("moved");
+    std::fs::rename(&file.0, &elsewhere).unwrap();
+    for replaced in [false, true] {
+        if replaced {
+            std::fs::write(&file.0, "").unwrap();
+        }
+        assert!(bench.check(id, &wrong(&code, 0)).await.is_err());
+        assert!(bench.check(id, &code).await.is_err());
+        assert!(bench.verifier.verification(&Default::default(), id).await.is_err());
+        assert!(bench.verifier.store().ping().await.is_err());
+    }
+    std::fs::rename(&elsewhere, &file.0).unwrap();
     let (row, _) = bench.verifier.verification(&Default::default(), id).await.unwrap().unwrap();
     assert_eq!(row.wrong_by_id, 0);
     assert_eq!(bench.check(id, &code).await.unwrap(), CheckResult::Approved);

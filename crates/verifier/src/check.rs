@@ -27,7 +27,7 @@ pub struct CheckRequest {
 }
 
 enum Target {
-    Id(VerificationId),
+    Id(VerificationId, Option<Option<ServiceId>>),
     Destination { service: Option<ServiceId>, to: String, purpose: Option<String> },
 }
 
@@ -35,7 +35,7 @@ impl CheckRequest {
     /// Against a verification whose id the caller holds.
     #[must_use]
     pub fn by_id(id: VerificationId, code: &str) -> Self {
-        Self::new(Target::Id(id), code)
+        Self::new(Target::Id(id, None), code)
     }
 
     /// Against whatever is pending for a destination.
@@ -80,6 +80,16 @@ impl CheckRequest {
         self
     }
 
+    /// Only of this service, `None` being the application's own: a verification of another one is as if there were none.
+    #[must_use]
+    pub const fn of_service(mut self, wanted: Option<ServiceId>) -> Self {
+        match &mut self.target {
+            Target::Id(_, service) => *service = Some(wanted),
+            Target::Destination { service, .. } => *service = wanted,
+        }
+        self
+    }
+
     /// By a door that knows its caller as well as if they held the id: the guess counts as one by id, also by destination.
     #[must_use]
     pub const fn as_holder(mut self) -> Self {
@@ -120,7 +130,8 @@ impl Verifier {
         let name = application.name.clone();
         let refused = |refusal| self.refused(name.as_str(), refusal);
         let (against, by) = match request.target {
-            Target::Id(id) => (Against::Id(id), By::Id),
+            Target::Id(id, None) => (Against::Id(id), By::Id),
+            Target::Id(id, Some(service)) => (Against::IdOf(id, service), By::Id),
             Target::Destination { service, to, purpose } => {
                 let to = read_destination(&application, &to).map_err(refused)?;
                 let purpose = read_purpose(purpose.as_deref()).map_err(refused)?;

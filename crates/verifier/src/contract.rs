@@ -27,6 +27,8 @@
 
 mod answers;
 mod deliveries;
+mod guard;
+mod health;
 mod lists;
 mod moving;
 mod records;
@@ -34,6 +36,8 @@ mod webhooks;
 
 pub use answers::*;
 pub use deliveries::*;
+pub use guard::*;
+pub use health::*;
 pub use lists::*;
 pub use moving::*;
 pub use records::*;
@@ -69,6 +73,7 @@ macro_rules! store_contract {
         $crate::store_contract! { @moving $open }
         $crate::store_contract! { @history $open }
         $crate::store_contract! { @webhooks $open }
+        $crate::store_contract! { @health $open }
     };
     ($open:path, without webhooks) => {
         $crate::store_contract! { @common $open }
@@ -94,8 +99,10 @@ macro_rules! store_contract {
             parallel_right_codes_are_accepted_once
             a_right_code_among_wrong_ones_is_accepted
             parallel_sends_begin_one_verification
+            a_send_that_supersedes_leaves_one_that_is_pending
             parallel_sends_are_charged_exactly
             limits_are_charged_together_or_not_at_all
+            blocks_of_numbers_are_exact
             guesses_outlive_verifications
             guesses_at_what_was_begun_without_a_key_are_kept_apart
             an_overdue_delivery_is_claimed_once
@@ -135,6 +142,13 @@ macro_rules! store_contract {
             what_was_begun_before_a_crash_is_found_whatever_began_since
             events_come_in_order_and_once
             each_end_is_one_event
+        }
+    };
+    (@health $open:path) => {
+        $crate::store_contract! { @each $open;
+            what_ended_is_counted_once_whoever_counts
+            cleanup_counts_before_it_deletes_and_forgets_old_figures
+            figures_are_moved_and_not_counted_again
         }
     };
     (@each $open:path; $($promise:ident)*) => {
@@ -227,7 +241,12 @@ pub async fn what_is_written_is_read_back(store: Arc<dyn Store>) {
     let request = request.custom_code("00012345").metadata(metadata.clone()).channel(Channel::Voice);
     let payment = Payment { amount: "39,99 €".to_owned(), payee: "Ácme „x“".to_owned() };
     let words = Some("Duka – „x“".to_owned());
-    let wording = Wording { name: words, android_app_hash: Some("abcdefghijk".to_owned()), values: metadata.clone() };
+    let wording = Wording {
+        name: words,
+        android_app_hash: Some("abcdefghijk".to_owned()),
+        values: metadata.clone(),
+        text: Some("Duka – „{{code}}“\n\u{1F600} {{code}}".to_owned()),
+    };
     let request = request.payment(payment.clone()).wording(wording.clone());
     let sent = bench.verifier.send(request).await.unwrap();
     let (_, written, deliveries) = sent.wait(Duration::from_secs(10)).await.unwrap();
@@ -412,6 +431,42 @@ pub async fn parallel_sends_begin_one_verification(store: Arc<dyn Store>) {
     let (_, code) = (0, bench.phone.wait_for_code(TO).await);
     assert_eq!(bench.phone.messages().len(), 1);
     assert_eq!(bench.check_to(TO, &code).await.unwrap(), CheckResult::Approved);
+}
+
+pub async fn a_send_that_supersedes_leaves_one_that_is_pending(store: Arc<dyn Store>) {
+    let bench = Bench::new(store);
+    let anew = || SendRequest::to(TO).superseding();
+    let begin = async |request| {
+        let sending = bench.verifier.send(request).await.unwrap();
+        assert!(sending.sent.begun);
+        let (_, row, deliveries) = sending.wait(Duration::from_secs(10)).await.unwrap();
+        assert_eq!((row.sends, deliveries.len()), (1, 1));
+        (row.id, bench.phone.messages().last().unwrap().code.clone())
+    };
+    // What a layout keeps of it besides, it keeps as called off.
+    let over = async |id, code: &str| match bench.check(id, code).await {
+        Ok(result) => assert_eq!(result, CheckResult::Canceled),
+        Err(failure) => assert_eq!(refusal::<()>(Err(failure)).kind(), Kind::NotFound),
+    };
+    let (first, old) = begin(anew()).await;
+    let (second, code) = begin(anew()).await;
+    assert_ne!(first, second);
+    over(first, &old).await;
+    let before = bench.verifier.verification(&ApplicationName::default(), first).await.unwrap();
+    assert!(before.is_none_or(|(row, _)| row.status == Status::Canceled && row.finished_at.is_some()));
+    assert_eq!(bench.check(second, &code).await.unwrap(), CheckResult::Approved);
+    // Also among sends that arrive together.
+    let sent = all((0..40).map(|_| {
+        let (verifier, request) = (bench.verifier.clone(), anew());
+        async move { verifier.send(request).await.unwrap().sent.verification.id }
+    }))
+    .await;
+    let mut pending = 0;
+    for id in sent {
+        let found = bench.verifier.verification(&ApplicationName::default(), id).await.unwrap();
+        pending += usize::from(found.is_some_and(|(row, _)| row.status == Status::Pending));
+    }
+    assert_eq!(pending, 1);
 }
 
 pub async fn parallel_sends_are_charged_exactly(store: Arc<dyn Store>) {

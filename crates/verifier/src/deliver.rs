@@ -16,11 +16,14 @@ use tokio::sync::Notify;
 
 use crate::observe::Observation;
 use crate::sender::{BoxFuture, Sender};
-use crate::store::{self, Claimed};
+use crate::store::{self, Claimed, WithDeliveries};
 use crate::verifier::{Broken, Verifier, chance};
 
 /// How often an outcome that the store would not take is offered again before the lease is left to run out.
 const REPORT_TRIES: u32 = 6;
+
+/// Deliveries taken from the outbox in one transaction.
+const CLAIMED_AT_ONCE: usize = 256;
 
 /// What a provider has said about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +32,20 @@ pub enum Word {
     Accepted,
     /// No provider took it, and none will be asked again.
     Failed,
+    /// The same, since the provider says that nobody can reach the number.
+    Unreachable,
     /// Nobody can say; the policy waits for a receipt.
     Unknown,
     /// Nothing yet.
     NotYet,
+}
+
+impl Word {
+    /// Whether no provider took the message, and none will be asked again.
+    #[must_use]
+    pub const fn is_no(self) -> bool {
+        matches!(self, Self::Failed | Self::Unreachable)
+    }
 }
 
 impl Verifier {
@@ -41,12 +54,17 @@ impl Verifier {
     /// # Errors
     /// Broken if the store is.
     pub async fn carry_overdue(&self) -> Result<usize, Broken> {
+        self.carry_some().await.map(|(taken, _)| taken)
+    }
+
+    /// The same, and whether there may be more than was taken.
+    pub(crate) async fn carry_some(&self) -> Result<(usize, bool), Broken> {
         let free = self.inner.carriers.available_permits();
         if free == 0 || self.open().is_err() {
-            return Ok(0);
+            return Ok((0, free == 0));
         }
-        let lease = self.longest_lease();
-        let claimed = self.inner.store.claim(self.now(), lease, free.min(256)).await?;
+        let (lease, most) = (self.longest_lease(), free.min(CLAIMED_AT_ONCE));
+        let claimed = self.inner.store.claim(self.now(), lease, most).await?;
         let taken = claimed.len();
         for one in claimed {
             let Ok(permit) = Arc::clone(&self.inner.carriers).acquire_owned().await else { break };
@@ -56,7 +74,7 @@ impl Verifier {
                 drop(permit);
             });
         }
-        Ok(taken)
+        Ok((taken, taken == most))
     }
 
     /// Carries one delivery taken from the outbox. If it was taken before, whoever had it stopped before its outcome was known.
@@ -78,26 +96,32 @@ impl Verifier {
     }
 
     /// Carries a message until a provider has it or nobody will: one delivery after the other, as [`countersign_core::deliver`] decides.
+    /// With the word, the verification as it was when that was written down.
     pub(crate) async fn carry(
         &self,
         application: &Arc<Application>,
         mut verification: Verification,
         mut delivery: Delivery,
-    ) -> Word {
+    ) -> (Word, Option<WithDeliveries>) {
         loop {
             let reported = match self.when_due(&mut verification, &delivery).await {
                 Ok(true) => Reported::Outcome(self.hand_over(application, &verification, &delivery).await),
                 Ok(false) => Reported::Superseded,
                 // The lease runs out and somebody who can reach the store takes over.
-                Err(_) => return Word::NotYet,
+                Err(_) => return (Word::NotYet, None),
             };
             let unknown = matches!(reported, Reported::Outcome(Outcome::Unknown { .. }));
-            let Some((next, rows)) = self.report(application, &delivery, reported).await else { return Word::NotYet };
+            let blamed =
+                matches!(reported, Reported::Outcome(Outcome::Rejected { failure: Rejection::BlameNumber, .. }));
+            let Some((next, rows)) = self.report(application, &delivery, reported).await else {
+                return (Word::NotYet, None);
+            };
             match next {
-                Next::Done if unknown => return Word::Unknown,
-                Next::Done => return Word::Accepted,
-                Next::GaveUp => return Word::Failed,
-                Next::Stale => return Word::NotYet,
+                Next::Done if unknown => return (Word::Unknown, rows),
+                Next::Done => return (Word::Accepted, rows),
+                Next::GaveUp if blamed => return (Word::Unreachable, rows),
+                Next::GaveUp => return (Word::Failed, rows),
+                Next::Stale => return (Word::NotYet, None),
                 Next::Carry(again) => delivery = *again,
             }
             if let Some((row, _)) = rows {

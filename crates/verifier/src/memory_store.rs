@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use countersign_core::decision::{Changes, GuessKey, Lookup, Snapshot, Write};
 use countersign_core::event::Event;
+use countersign_core::health::{self, Figures, HealthKey, HealthRow};
 use countersign_core::id::{ApplicationName, DeliveryId, Purpose, ServiceId, VerificationId};
 use countersign_core::limit::{LimitKey, Tat};
 use countersign_core::time::Timestamp;
@@ -45,6 +46,8 @@ struct State {
     records: BTreeMap<u64, Record>,
     last_record: u64,
     webhook_position: Option<u64>,
+    health_position: u64,
+    health: BTreeMap<HealthKey, Figures>,
     /// By endpoint and id; with each whether it waits.
     messages: BTreeMap<(String, String), (WebhookMessage, bool)>,
     endpoints: BTreeMap<String, WebhookEndpoint>,
@@ -111,6 +114,11 @@ impl State {
     }
 
     fn apply(&mut self, changes: Changes) {
+        if let Some(row) = changes.ended
+            && let Some(kept) = self.by_id.get(&row.id).and_then(|place| self.rows.get_mut(place))
+        {
+            kept.0 = row;
+        }
         match changes.verification {
             Some(Write::Insert(row)) => {
                 self.last_row += 1;
@@ -176,6 +184,10 @@ impl State {
             RowKind::Event => {
                 self.events.iter().map(|(place, row)| (by_place(place), Row::Event(*place, row.clone()))).collect()
             }
+            RowKind::Health => {
+                let place = |nth: usize| by_place(&(nth as u64));
+                self.health_rows().enumerate().map(|(nth, row)| (place(nth), Row::Health(row))).collect()
+            }
         }
     }
 
@@ -193,6 +205,9 @@ impl State {
             Row::Guesses(key, _) => self.guesses.get(key).map(|log| Row::Guesses(key.clone(), log.clone())),
             Row::Answer(row) => self.answers.get(&row.key).map(|kept| Row::Answer(kept.row(&row.key))),
             Row::Event(place, _) => self.events.get(place).map(|event| Row::Event(*place, event.clone())),
+            Row::Health(HealthRow { key, .. }) => {
+                self.health.get(key).map(|figures| Row::Health(HealthRow { key: key.clone(), figures: *figures }))
+            }
         }
     }
 
@@ -224,10 +239,16 @@ impl State {
             Row::Answer(row) => drop(self.answers.insert(row.key, Answer { begun: row.begun, answer: row.answer })),
             Row::Event(place, event) => {
                 self.last_event = self.last_event.max(place);
+                self.health_position = self.health_position.max(place);
                 self.events.insert(place, event);
             }
+            Row::Health(HealthRow { key, figures }) => drop(self.health.insert(key, figures)),
         }
         Loaded::New
+    }
+
+    fn health_rows(&self) -> impl Iterator<Item = HealthRow> + '_ {
+        self.health.iter().map(|(key, figures)| HealthRow { key: key.clone(), figures: *figures })
     }
 
     fn delete(&mut self, place: u64) {
@@ -277,6 +298,12 @@ impl Store for MemoryStore {
             row.application == *application && deliveries.iter().any(|known| known.id == delivery)
         };
         ready(state.rows.values().find(has).cloned())
+    }
+
+    fn verifications<'a>(&'a self, ids: &'a [VerificationId]) -> BoxFuture<'a, StoreResult<Vec<WithDeliveries>>> {
+        let state = self.state();
+        let places = ids.iter().filter_map(|id| state.by_id.get(id));
+        ready(places.filter_map(|place| state.rows.get(place).cloned()).collect())
     }
 
     fn list<'a>(&'a self, filter: &'a ListFilter) -> BoxFuture<'a, StoreResult<Page>> {
@@ -394,8 +421,11 @@ impl Store for MemoryStore {
             .map(|(key, _)| key.clone())
             .take(most)
             .collect();
-        let others = limits.len() + guesses.len() + answers.len() + messages.len();
-        let most_of_a_kind = limits.len().max(guesses.len()).max(answers.len()).max(messages.len());
+        let forgotten = now - health::KEPT_FOR;
+        let hours: Vec<_> = state.health.keys().filter(|key| key.hour < forgotten).take(most).cloned().collect();
+        let counts = [limits.len(), guesses.len(), answers.len(), messages.len(), hours.len()];
+        let others: usize = counts.iter().sum();
+        let most_of_a_kind = counts.into_iter().max().unwrap_or_default();
         let more = old.len() >= most || most_of_a_kind >= most;
         let cleaned = Cleaned { verifications: old.len() as u64, others: others as u64, more };
         if !dry_run {
@@ -404,6 +434,7 @@ impl Store for MemoryStore {
             state.guesses.retain(|key, _| !guesses.contains(key));
             state.answers.retain(|key, _| !answers.contains(key));
             state.messages.retain(|key, _| !messages.contains(key));
+            state.health.retain(|key, _| !hours.contains(key));
         }
         ready(cleaned)
     }
@@ -540,6 +571,32 @@ impl Store for MemoryStore {
             fares.oldest = Some(fares.oldest.map_or(message.at, |oldest| oldest.min(message.at)));
         }
         ready(all.into_values().collect())
+    }
+
+    fn health_position(&self) -> BoxFuture<'_, StoreResult<Option<u64>>> {
+        ready(Some(self.state().health_position))
+    }
+
+    fn take_up_health<'a>(
+        &'a self,
+        from: u64,
+        through: u64,
+        rows: &'a [HealthRow],
+    ) -> BoxFuture<'a, StoreResult<bool>> {
+        let mut state = self.state();
+        if state.health_position != from {
+            return ready(false);
+        }
+        state.health_position = through;
+        for row in rows {
+            let sum = state.health.entry(row.key.clone()).or_default();
+            *sum = sum.plus(row.figures);
+        }
+        ready(true)
+    }
+
+    fn health(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<HealthRow>>> {
+        ready(self.state().health_rows().filter(|row| row.key.hour >= since).collect())
     }
 
     fn begin_answer<'a>(&'a self, key: &'a AnswerKey, fresh: NewAnswer) -> BoxFuture<'a, StoreResult<KeptAnswer>> {

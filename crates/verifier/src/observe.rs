@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use countersign_core::channel::Channel;
 use countersign_core::check::CheckResult;
+use countersign_core::destination::Country;
+use countersign_core::health::HealthRow;
 use countersign_core::refusal;
+use countersign_core::time::Timestamp;
 
 /// Something that was just done.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +27,22 @@ pub enum Observation<'a> {
         application: &'a str,
         /// Why.
         refusal: refusal::Kind,
+    },
+    /// A send went to a block of numbers that is full of sends that nobody confirmed.
+    Suspected {
+        /// Whose.
+        application: &'a str,
+        /// The number's country.
+        country: Option<Country>,
+        /// Whether it was refused: if not, the guard only observes, or the application answers for it.
+        refused: bool,
+    },
+    /// A block of numbers filled up with sends that nobody confirmed.
+    Alarm {
+        /// Whose.
+        application: &'a str,
+        /// The country of the numbers.
+        country: Option<Country>,
     },
     /// A code was checked.
     Checked {
@@ -61,6 +80,13 @@ pub enum Observation<'a> {
     Trouble {
         /// What was being done.
         doing: &'static str,
+    },
+    /// How providers do, as the store has it: all that still counts for something, from time to time.
+    Health {
+        /// By hour, application, provider, channel and country.
+        rows: &'a [HealthRow],
+        /// The instant.
+        now: Timestamp,
     },
     /// Verifications were deleted after their time.
     Cleaned {

@@ -8,8 +8,10 @@ use countersign_core::channel::Channel;
 use countersign_core::code::Code;
 use countersign_core::decision::Chance;
 use countersign_core::destination::Destination;
+use countersign_core::guard::{Filled, Noticed};
 use countersign_core::id::{ApplicationName, Purpose, ServiceId, VerificationId};
 use countersign_core::limit::ExtraLimit;
+use countersign_core::own_text;
 use countersign_core::policy::Application;
 use countersign_core::refusal::Refusal;
 use countersign_core::send::{Begin, Send, Sent, Terms, What};
@@ -19,7 +21,7 @@ use tracing::Instrument as _;
 
 use crate::deliver::Word;
 use crate::observe::Observation;
-use crate::store;
+use crate::store::{self, WithDeliveries};
 use crate::verifier::{Broken, Failure, Verifier, chance};
 
 /// Asks for a code to be sent. Texts are as people write them; what cannot be meant is refused.
@@ -196,6 +198,20 @@ impl SendRequest {
         self
     }
 
+    /// Anew rather than again: what is pending is called off, and a new verification with another code begins in its place.
+    #[must_use]
+    pub const fn superseding(mut self) -> Self {
+        self.terms.supersedes = true;
+        self
+    }
+
+    /// By an application that answers for it: the guard counts it, and does not refuse it.
+    #[must_use]
+    pub const fn unguarded(mut self) -> Self {
+        self.terms.unguarded = true;
+        self
+    }
+
     /// For an end user at this address, counted by the client limits. An IPv6 address should be given as its /64.
     #[must_use]
     pub fn client(mut self, client: impl Into<String>) -> Self {
@@ -224,7 +240,7 @@ pub struct Sending {
     /// What was decided.
     pub sent: Sent,
     verifier: Verifier,
-    word: oneshot::Receiver<Word>,
+    word: oneshot::Receiver<(Word, Option<WithDeliveries>)>,
 }
 
 impl Sending {
@@ -234,9 +250,13 @@ impl Sending {
     /// Broken if the store cannot be read.
     pub async fn wait(self, patience: Duration) -> Result<(Word, Verification, Vec<Delivery>), Failure> {
         // Without an answer at once if nobody carries it yet.
-        let heard = tokio::time::timeout(patience, self.word).await.ok().and_then(Result::ok).unwrap_or(Word::NotYet);
+        let heard = tokio::time::timeout(patience, self.word).await.ok().and_then(Result::ok);
+        let (heard, known) = heard.unwrap_or((Word::NotYet, None));
         let Sent { verification, deliveries, .. } = self.sent;
-        let known = self.verifier.verification(&verification.application, verification.id).await?;
+        let known = match known {
+            Some(known) => Some(known),
+            None => self.verifier.verification(&verification.application, verification.id).await?,
+        };
         let (verification, deliveries) = known.unwrap_or((verification, deliveries));
         Ok((heard, verification, deliveries))
     }
@@ -299,13 +319,29 @@ impl Verifier {
     }
 
     async fn decide(&self, send: Send) -> Result<Sent, Failure> {
-        let application = Arc::clone(&send.application);
-        let application = application.name.as_str();
+        let rules = Arc::clone(&send.application);
+        let application = rules.name.as_str();
         let answer = store::ask(&*self.inner.store, send).await?;
+        if let Err(Refusal::FraudSuspected { country }) = &answer {
+            self.inner.observer.observe(Observation::Suspected { application, country: *country, refused: true });
+        }
         let sent = answer.map_err(|refusal| self.refused(application, refusal))?;
         let channel = sent.verification.channel;
         self.inner.observer.observe(Observation::Sent { application, channel, begun: sent.begun });
+        self.tell_what_the_guard_noticed(&rules, &sent);
         Ok(sent)
+    }
+
+    fn tell_what_the_guard_noticed(&self, rules: &Application, sent: &Sent) {
+        let (application, country) = (rules.name.as_str(), sent.verification.to.country());
+        if sent.noticed.suspected {
+            self.inner.observer.observe(Observation::Suspected { application, country, refused: false });
+        }
+        for Filled { block, unconfirmed } in &sent.noticed.filled {
+            let mode = rules.guard.mode.as_str();
+            tracing::warn!(application, %block, unconfirmed, mode, "a block of numbers is full of sends that nobody confirmed");
+            self.inner.observer.observe(Observation::Alarm { application, country });
+        }
     }
 }
 
@@ -316,7 +352,7 @@ impl Verifier {
         let found = self.inner.store.verification_of(application, chance.delivery).await?;
         Ok(found.map(|(verification, deliveries)| {
             let begun = verification.id.same_as(&chance.verification);
-            Sent { verification, deliveries, begun, carry: None }
+            Sent { verification, deliveries, begun, carry: None, noticed: Noticed::default() }
         }))
     }
 }
@@ -344,10 +380,13 @@ fn read(application: &Application, target: Target) -> Result<What, Refusal> {
     if wanted.payment.as_ref().is_some_and(|payment| too_long(&payment.amount) || too_long(&payment.payee)) {
         return Err(invalid("payment", "must be an amount and a payee of at most 128 characters"));
     }
-    let Wording { name, android_app_hash, values } = &wanted.wording;
+    let Wording { name, android_app_hash, values, text } = &wanted.wording;
     let words = values.iter().flat_map(|(name, value)| [name, value]).chain(name).chain(android_app_hash);
     if values.len() > 20 || words.into_iter().any(too_long) {
         return Err(invalid("wording", "must be at most 20 values, and every word at most 128 characters"));
+    }
+    if let Some(text) = text {
+        own_text::fit(text, application.texts.allow_links).map_err(|unfit| invalid("message", &unfit.to_string()))?;
     }
     Ok(What::Begin(Box::new(Begin {
         service: wanted.service,

@@ -17,6 +17,7 @@ use std::time::Duration;
 use countersign_core::decision::{Changes, Decision, Lookup, Reads, Snapshot};
 use countersign_core::destination::Destination;
 use countersign_core::event::Event;
+use countersign_core::health::HealthRow;
 use countersign_core::id::{ApplicationName, DeliveryId, Purpose, ServiceId, VerificationId};
 use countersign_core::time::Timestamp;
 use countersign_core::verification::{Delivery, Status, Verification};
@@ -112,6 +113,9 @@ pub trait Store: Send + Sync + 'static {
         delivery: DeliveryId,
     ) -> BoxFuture<'a, StoreResult<Option<WithDeliveries>>>;
 
+    /// Those of these verifications that are there, of whatever application, each with its deliveries in order; in any order.
+    fn verifications<'a>(&'a self, ids: &'a [VerificationId]) -> BoxFuture<'a, StoreResult<Vec<WithDeliveries>>>;
+
     /// A page of verifications, newest first.
     fn list<'a>(&'a self, filter: &'a ListFilter) -> BoxFuture<'a, StoreResult<Page>>;
 
@@ -134,8 +138,9 @@ pub trait Store: Send + Sync + 'static {
     ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>>;
 
     /// Deletes, in one short transaction, at most `most` verifications of which the time was up before `before`, with what belongs to
-    /// them, and at most as many counters, guess logs, kept answers and webhook messages that are forgettable at `now` (of messages those
-    /// that wait no more and are from before `before`, and those that have expired). With `dry_run` it only counts.
+    /// them, and at most as many counters, guess logs, kept answers, webhook messages and figures of health that are forgettable at `now`
+    /// (of messages those that wait no more and are from before `before`, and those that have expired; of figures those older than
+    /// [`countersign_core::health::KEPT_FOR`]). With `dry_run` it only counts.
     fn cleanup(
         &self,
         before: Timestamp,
@@ -190,6 +195,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// How every endpoint fares of which there is something to tell, by name.
     fn webhook_endpoints(&self) -> BoxFuture<'_, StoreResult<Vec<WebhookEndpoint>>>;
+
+    /// Up to where events were counted in the figures of health; `None` if the store keeps none. It begins at the first event of a new
+    /// store; events that were loaded are counted as taken up, since what was counted of them is loaded too.
+    fn health_position(&self) -> BoxFuture<'_, StoreResult<Option<u64>>>;
+
+    /// If the position is `from`, moves it to `through` and adds the figures to those that are there, in one transaction; `false`, and
+    /// nothing changed, if it is elsewhere.
+    fn take_up_health<'a>(&'a self, from: u64, through: u64, rows: &'a [HealthRow])
+    -> BoxFuture<'a, StoreResult<bool>>;
+
+    /// The figures of health of hours that began at `since` or later, in any order.
+    fn health(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<HealthRow>>>;
 
     /// Begins an answer under an idempotency key, or tells what is known of it.
     fn begin_answer<'a>(&'a self, key: &'a AnswerKey, fresh: NewAnswer) -> BoxFuture<'a, StoreResult<KeptAnswer>>;
@@ -320,7 +337,7 @@ pub struct Page {
 pub struct Cleaned {
     /// Verifications, each with its deliveries and events.
     pub verifications: u64,
-    /// Counters, guess logs, kept answers and webhook messages.
+    /// Counters, guess logs, kept answers, webhook messages and figures of health.
     pub others: u64,
     /// Whether there may be more to delete.
     pub more: bool,

@@ -5,6 +5,7 @@
 
 use countersign_core::decision::GuessKey;
 use countersign_core::event::Event;
+use countersign_core::health::HealthRow;
 use countersign_core::limit::{LimitKey, Tat};
 use countersign_core::time::Timestamp;
 use countersign_core::verification::{Delivery, GuessLog, Verification};
@@ -30,11 +31,13 @@ pub enum RowKind {
     Answer,
     /// Events, oldest first.
     Event,
+    /// Figures of how providers do, oldest first.
+    Health,
 }
 
 impl RowKind {
     /// Every kind, in the order in which they have to be loaded.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Application,
         Self::Key,
         Self::Record,
@@ -43,6 +46,7 @@ impl RowKind {
         Self::Guesses,
         Self::Answer,
         Self::Event,
+        Self::Health,
     ];
 
     /// Its name in a file.
@@ -57,6 +61,7 @@ impl RowKind {
             Self::Guesses => "guesses",
             Self::Answer => "answer",
             Self::Event => "event",
+            Self::Health => "health",
         }
     }
 
@@ -86,6 +91,8 @@ pub enum Row {
     Answer(AnswerRow),
     /// An event with its position: readers of events go by it, so it is kept.
     Event(u64, Event),
+    /// Figures of an hour.
+    Health(HealthRow),
 }
 
 impl Row {
@@ -101,6 +108,7 @@ impl Row {
             Self::Guesses(..) => RowKind::Guesses,
             Self::Answer(_) => RowKind::Answer,
             Self::Event(..) => RowKind::Event,
+            Self::Health(_) => RowKind::Health,
         }
     }
 
@@ -116,6 +124,7 @@ impl Row {
             Self::Guesses(key, _) => format!("of a destination of {}", key.application),
             Self::Answer(row) => format!("of {}", row.key.application),
             Self::Event(place, _) => format!("at {place}"),
+            Self::Health(row) => format!("of {} at {}", row.key.provider, row.key.hour),
         }
     }
 }

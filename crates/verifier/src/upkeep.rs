@@ -61,11 +61,16 @@ impl Upkeep {
 }
 
 const OUTBOX_EVERY: Duration = Duration::from_millis(500);
+/// The same while more is due than can be carried at once: a queue must drain as fast as a provider takes it.
+const BACKLOG_EVERY: Duration = Duration::from_millis(20);
 const EXPIRE_BATCH: usize = 500;
 const FOLLOW_UP_BATCH: usize = 500;
+/// How often it is looked whether verifications have ended that are to be counted, and told how providers do.
+const HEALTH_EVERY: Duration = Duration::from_secs(10);
 
 impl Verifier {
-    /// Does the background work in a task: carries what is overdue in the outbox, marks what has expired, deletes what is old.
+    /// Does the background work in a task: carries what is overdue in the outbox, marks what has expired, counts how providers do,
+    /// deletes what is old.
     #[must_use]
     pub fn start_upkeep(&self, cleanup: Cleanup) -> Upkeep {
         let (stop, stopped) = watch::channel(false);
@@ -78,17 +83,44 @@ impl Verifier {
 
     async fn keep_up(&self, cleanup: Cleanup, mut stopped: watch::Receiver<bool>) {
         let mut cleaned_at = self.now();
+        let mut counted_at = None;
         while !*stopped.borrow() {
-            self.note("outbox", self.carry_overdue().await);
+            let outbox = self.carry_backlog(&mut stopped).await;
+            if *stopped.borrow() {
+                return;
+            }
+            let more = matches!(outbox, Ok(true));
+            self.note("outbox", outbox);
             self.note("follow up", self.follow_up().await);
             self.note("expire", self.expire_overdue().await);
+            if counted_at.is_none_or(|at| self.now().since(at) >= HEALTH_EVERY) {
+                counted_at = Some(self.now());
+                self.note("health", self.take_up_health().await);
+                self.note("health", self.tell_health().await);
+            }
             if self.now().since(cleaned_at) >= cleanup.every {
                 cleaned_at = self.now();
                 self.note("cleanup", self.clean_up(cleanup, false, |_| !*stopped.borrow()).await);
             }
+            let pause = if more { BACKLOG_EVERY } else { OUTBOX_EVERY };
             tokio::select! {
-                () = self.inner.clock.sleep(OUTBOX_EVERY) => {}
+                () = self.inner.clock.sleep(pause) => {}
                 changed = stopped.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Carries what is due for as long as there is more, and whoever else waits for upkeep can wait; whether there is more still.
+    async fn carry_backlog(&self, stopped: &mut watch::Receiver<bool>) -> Result<bool, Broken> {
+        let until = self.now() + OUTBOX_EVERY;
+        loop {
+            let (_, more) = self.carry_some().await?;
+            if !more || self.now() >= until {
+                return Ok(more);
+            }
+            tokio::select! {
+                () = self.inner.clock.sleep(BACKLOG_EVERY) => {}
+                _ = stopped.changed() => return Ok(more),
             }
         }
     }
@@ -163,7 +195,8 @@ impl Verifier {
     }
 
     /// Deletes verifications that expired longer than `older_than` ago, with what belongs to them, in small batches with a pause
-    /// after each. `go_on` is told the count so far and may stop it. With `dry_run` it only counts.
+    /// after each. `go_on` is told the count so far and may stop it. With `dry_run` it only counts. What they say of providers is counted
+    /// before.
     ///
     /// # Errors
     /// Broken if the store is; what was deleted by then stays deleted.
@@ -174,6 +207,9 @@ impl Verifier {
         mut go_on: impl FnMut(Cleaned) -> bool,
     ) -> Result<Cleaned, Broken> {
         let mut total = Cleaned::default();
+        if !dry_run {
+            self.take_up_health().await?;
+        }
         let batch = if dry_run { usize::MAX >> 1 } else { cleanup.batch.max(1) };
         loop {
             let now = self.now();

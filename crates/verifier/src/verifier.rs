@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use countersign_core::channel::Channel;
@@ -58,6 +58,7 @@ pub(crate) struct Inner {
     pub keys: RwLock<Arc<KeyRing>>,
     pub senders: HashMap<String, Arc<dyn Sender>>,
     pub applications: RwLock<HashMap<ApplicationName, Arc<Application>>>,
+    pub newcomers: OnceLock<Newcomers>,
     pub carriers: Arc<Semaphore>,
     pub most_carriers: u32,
     pub closing: AtomicBool,
@@ -65,6 +66,9 @@ pub(crate) struct Inner {
     pub account_cache: KeyCache<Account>,
     pub record_cache: RecordCache,
 }
+
+/// Gives the rules of an application that was made while this runs.
+type Newcomers = Box<dyn Fn(&ApplicationName) -> Application + Send + Sync>;
 
 /// Why there is no answer of the kind asked for: a lawful no, or something broke.
 #[derive(Debug, thiserror::Error)]
@@ -228,6 +232,7 @@ impl Builder {
             keys: RwLock::new(Arc::new(keys)),
             senders,
             applications: RwLock::new(applications.into_iter().map(|app| (app.name.clone(), app.shared())).collect()),
+            newcomers: OnceLock::new(),
             carriers: Arc::new(Semaphore::new(most_carriers as usize)),
             most_carriers,
             closing: AtomicBool::new(false),
@@ -261,8 +266,21 @@ impl Verifier {
     /// # Errors
     /// [`Broken::UnknownApplication`].
     pub fn application(&self, name: &ApplicationName) -> Result<Arc<Application>, Broken> {
-        let applications = self.inner.applications.read().unwrap_or_else(PoisonError::into_inner);
-        applications.get(name).cloned().ok_or_else(|| Broken::UnknownApplication(name.clone()))
+        let known = self.inner.applications.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let rules = self.inner.newcomers.get().ok_or_else(|| Broken::UnknownApplication(name.clone()))?;
+        let made = rules(name).shared();
+        let mut applications = self.inner.applications.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(Arc::clone(applications.entry(name.clone()).or_insert(made)))
+    }
+
+    /// Says what rules hold for applications that were not set up here, because they are made while this runs: from the next call on
+    /// none is unknown. For who asks in the name of applications that the store knows, as those are to which a key gives access. To be
+    /// said once; what is said later is not heard.
+    pub fn set_newcomers(&self, rules: impl Fn(&ApplicationName) -> Application + Send + Sync + 'static) {
+        let _ = self.inner.newcomers.set(Box::new(rules));
     }
 
     /// Adds an application, or replaces its rules for every request from now on.
@@ -273,6 +291,13 @@ impl Verifier {
 
     pub(crate) fn keys(&self) -> Arc<KeyRing> {
         Arc::clone(&self.inner.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A keyed digest of these parts: a secret that need not be kept, since it can be made again. It outlives rotations of the key
+    /// ring, as long as the oldest key stays.
+    #[must_use]
+    pub fn fingerprint(&self, parts: &[&[u8]]) -> [u8; 32] {
+        self.keys().fingerprint(parts)
     }
 
     /// Takes another key ring for everything from now on: the same one after a rotation. Codes made with a key that it lacks can no

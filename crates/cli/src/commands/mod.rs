@@ -7,6 +7,7 @@ mod cleanup;
 mod config;
 mod doctor;
 mod export;
+mod guard;
 mod import;
 mod key;
 mod keys;
@@ -42,6 +43,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
         Command::Provider(command) => provider::run(context, command).await,
         Command::Route(command) => route::run(context, command),
         Command::Template(command) => template::run(context, &command),
+        Command::Guard(command) => guard::run(context, command).await,
         Command::Webhook(command) => webhook::run(context, command).await,
         Command::Config(command) => config::run(context, command),
         Command::Doctor => doctor::run(context).await,

@@ -1,5 +1,7 @@
 //! `provider`: who carries messages, what each needs, and one real message to try.
 
+mod health;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
@@ -18,6 +20,7 @@ pub async fn run(context: &Context, command: Provider) -> Outcome {
     match command {
         Provider::List => Ok(list(&*context.settings()?)),
         Provider::Show { name } => show(context, &name),
+        Provider::Health { name } => health::run(context, name.as_deref()).await,
         Provider::New { name, folder } => new(context, &name, &folder),
         Provider::Check { path } => check(&path),
         Provider::Test { name, to, channel } => {

@@ -88,7 +88,7 @@ async fn carry(context: &Context, parts: &Parts, request: SendRequest) -> Outcom
     show_caught(context, parts);
     let json = object(parts, &verification, &deliveries);
     match word {
-        Word::Failed => {
+        word if word.is_no() => {
             let reason = deliveries.iter().rev().find_map(|delivery| delivery.error.clone());
             let message =
                 format!("no provider carried the message: {}", reason.unwrap_or_else(|| "no reason given".to_owned()));

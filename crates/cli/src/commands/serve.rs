@@ -35,7 +35,7 @@ pub async fn run(context: &Context) -> Outcome {
     }
     parts.create_applications().await?;
     let (application, key) = parts.first_key().await?;
-    let watch = parts.watch_applications();
+    parts.welcome_applications();
     let (service, tokens) = service(&parts, &settings, bound, metrics)?;
     let follow = parts.follow_keys(tokens);
     // Before the announcement, so that whoever reads it may end us at once, and gracefully.
@@ -43,7 +43,6 @@ pub async fn run(context: &Context) -> Outcome {
     announce(context, &parts, bound, &application, key.as_ref());
     drop(key);
     let served = service.serve(listener, shutdown).await;
-    watch.abort();
     follow.abort();
     served?;
     Ok(Answer::silent())

@@ -9,6 +9,7 @@ use countersign::core::id::Purpose;
 use countersign::core::language;
 use countersign::core::message::{Composed, DEFAULT_TEMPLATE, Draft, segments};
 use countersign::core::policy::Application;
+use countersign::core::route;
 use countersign::core::sms;
 use countersign_server::config::Settings;
 use serde_json::{Value, json};
@@ -67,6 +68,11 @@ fn preview(application: &Application, args: &Preview) -> Outcome {
     if channel == Channel::Sms {
         shown.push_str(&cost(text));
     }
+    let prices = to.as_ref().map(|to| prices(application, channel, to, text)).unwrap_or_default();
+    for (place, price) in prices.iter().enumerate() {
+        let label = if place == 0 { "price" } else { "" };
+        shown.push_str(&format!("{label:<13}{}\n", price.text));
+    }
     shown.push_str(&format!("sample code  {}: a real message holds a real one\n\n", code.reveal()));
     if channel == Channel::Email {
         shown.push_str(&format!("  Subject: {}\n\n", composed.subject.as_str()));
@@ -78,6 +84,7 @@ fn preview(application: &Application, args: &Preview) -> Outcome {
     json["sample_code"] = json!(code.reveal());
     json["purpose"] = json!(purpose.as_str());
     json["because"] = json!(why);
+    json["prices"] = Value::Array(prices.into_iter().map(|price| price.json).collect());
     Ok(Answer::new(shown, json))
 }
 
@@ -182,6 +189,28 @@ fn cost(text: &str) -> String {
         "encoding     {encoding}{because}\nlength       {units} of {room} in one SMS\nSMS          {}\n",
         counted.count
     )
+}
+
+/// What a message costs with one provider.
+struct Priced {
+    text: String,
+    json: Value,
+}
+
+/// What the text costs with each provider of its route that has a price; an SMS is charged by its parts.
+fn prices(application: &Application, channel: Channel, to: &Destination, text: &str) -> Vec<Priced> {
+    let parts = if channel == Channel::Sms { u64::try_from(segments(text).count).unwrap_or(u64::MAX) } else { 1 };
+    let candidates = route::find(&application.routes, channel, to).map(|route| route.candidates.as_slice());
+    let priced = |candidate: &route::Candidate| {
+        let price = candidate.price.as_ref()?;
+        let (provider, total) = (&candidate.provider, price.times(parts));
+        let how = if parts > 1 { format!(", {parts} parts at {price}") } else { String::new() };
+        Some(Priced {
+            text: format!("{total} with {provider}{how}"),
+            json: json!({"provider": provider, "each": price.to_string(), "parts": parts, "total": total.to_string()}),
+        })
+    };
+    candidates.unwrap_or_default().iter().filter_map(priced).collect()
 }
 
 fn described(composed: &Composed, channel: Channel) -> Value {

@@ -1,10 +1,12 @@
 //! `webhook`: how endpoints fare, and what is to be sent again.
 
+use std::sync::Arc;
+
 use countersign::core::time::Timestamp;
 use countersign::webhook::{Requeue, WebhookEndpoint};
 use countersign_server::keys::rfc3339;
 use countersign_server::setup::Parts;
-use countersign_server::webhooks::{Endpoint, Said};
+use countersign_server::webhooks::{Endpoint, Said, account};
 use serde_json::{Value, json};
 
 use crate::args::Webhook;
@@ -16,6 +18,7 @@ pub async fn run(context: &Context, command: Webhook) -> Outcome {
     let outcome = match command {
         Webhook::List => list(&parts).await,
         Webhook::Replay { event, from, to, endpoint } => replay(&parts, event, from, to, endpoint).await,
+        Webhook::Secret { endpoint } => secret(&parts, &endpoint).await,
         Webhook::Enable { endpoint } => enable(&parts, &endpoint).await,
         Webhook::Test { endpoint } => test(&parts, endpoint.as_deref()).await,
     };
@@ -23,9 +26,18 @@ pub async fn run(context: &Context, command: Webhook) -> Outcome {
     outcome
 }
 
-/// Those of the configuration, or the one that is meant.
-fn endpoints(parts: &Parts, wanted: Option<&str>) -> Result<Vec<Endpoint>, Fault> {
-    let mut all = parts.settings.webhook_endpoints();
+/// Those of the configuration, and those that accounts set up.
+async fn all(parts: &Parts) -> Result<Vec<Arc<Endpoint>>, Fault> {
+    let mut all: Vec<_> = parts.settings.webhook_endpoints().into_iter().map(Arc::new).collect();
+    if parts.settings.tells_accounts() {
+        all.extend(account::endpoints(&parts.verifier).await?);
+    }
+    Ok(all)
+}
+
+/// All, or the one that is meant.
+async fn endpoints(parts: &Parts, wanted: Option<&str>) -> Result<Vec<Arc<Endpoint>>, Fault> {
+    let mut all = all(parts).await?;
     if all.is_empty() {
         let message = "no endpoint is configured; add [[applications.webhooks]] (docs/webhooks.md)";
         return Err(Fault::usage("no_endpoint", message));
@@ -46,7 +58,7 @@ async fn list(parts: &Parts) -> Outcome {
     let (known, now) = (parts.verifier.store().webhook_endpoints().await?, parts.verifier.now());
     let mut lines = Vec::new();
     let mut rows = Vec::new();
-    for endpoint in parts.settings.webhook_endpoints() {
+    for endpoint in all(parts).await? {
         let fares = known.iter().find(|fares| fares.endpoint == endpoint.id).cloned().unwrap_or_default();
         lines.push(line(&endpoint, &fares, now));
         rows.push(row(&endpoint, &fares));
@@ -112,7 +124,7 @@ async fn replay(
         (None, Some(from)) => Requeue::Between(from, to.unwrap_or(now)),
         (None, None) => return Err(Fault::usage("usage", "name an event, or a time with --from")),
     };
-    let ids: Vec<_> = endpoints(parts, endpoint.as_deref())?.into_iter().map(|endpoint| endpoint.id).collect();
+    let ids: Vec<_> = endpoints(parts, endpoint.as_deref()).await?.iter().map(|endpoint| endpoint.id.clone()).collect();
     let requeued = parts.verifier.store().requeue_webhooks(&ids, &which, now).await?;
     if requeued == 0 {
         let message =
@@ -123,15 +135,25 @@ async fn replay(
     Ok(Answer::new(text, json!({ "requeued": requeued })))
 }
 
+async fn secret(parts: &Parts, id: &str) -> Outcome {
+    let endpoint = endpoints(parts, Some(id)).await?.remove(0);
+    if endpoint.service.is_none() {
+        let message = "its secret is in the configuration; only those that accounts set up have one to show";
+        return Err(Fault::usage("not_of_an_account", message));
+    }
+    let secret = account::secret(&parts.verifier, &endpoint.application, id);
+    Ok(Answer::new(secret.to_string(), json!({"id": id, "secret": *secret})))
+}
+
 async fn enable(parts: &Parts, id: &str) -> Outcome {
-    let one = [endpoints(parts, Some(id))?.remove(0).id];
+    let one = [endpoints(parts, Some(id)).await?.remove(0).id.clone()];
     let waiting = parts.verifier.store().requeue_webhooks(&one, &Requeue::Waiting, parts.verifier.now()).await?;
     let text = format!("{id} is enabled; {waiting} waiting, to be sent now");
     Ok(Answer::new(text, json!({"id": id, "enabled": true, "waiting": waiting})))
 }
 
 async fn test(parts: &Parts, wanted: Option<&str>) -> Outcome {
-    let endpoints = endpoints(parts, wanted)?;
+    let endpoints = endpoints(parts, wanted).await?;
     let webhooks = parts.webhooks(None)?;
     let (mut lines, mut rows, mut exit) = (Vec::new(), Vec::new(), Exit::Done);
     for endpoint in &endpoints {

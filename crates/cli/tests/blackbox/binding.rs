@@ -52,6 +52,22 @@ async fn bug_c1_a_code_is_right_in_one_place() {
     }
 }
 
+/// A tenant is served from the moment that it has a key, by every process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bug_c1_an_application_that_is_made_while_others_are_served_is_served_at_once() {
+    let (house, sink) = House::with_sink(open()).await;
+    let neighbour = house.neighbour().await;
+    assert!(house.cli("app create late").await.status.success());
+    let key = house.key_of("late").await;
+    for (n, door) in (0..).zip([&house.door, &neighbour.door]) {
+        let late = door.as_key(&key);
+        let verification = id(&late.send(&phone(n)).await);
+        let code = sink.code_of(&phone(n)).await;
+        door.check(&verification, &code).await.problem(404, "not_found");
+        assert_eq!(late.check(&verification, &code).await.result(), "approved");
+    }
+}
+
 /// Tries in the wrong cell cost the victim nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bug_c1_wrong_cells_cost_the_victim_nothing() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::fleet::own;
 use crate::house::plan::{Plan, open};
 use crate::house::{Dir, House, Sink, binary, wrong};
 
@@ -31,12 +32,18 @@ fn said(output: &Output) -> String {
 struct Project<'a> {
     python: &'a str,
     dir: &'a Path,
+    /// What tells it of another database than its own.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Project<'_> {
     fn run(&self, args: &str) -> String {
         let mut command = Command::new(self.python);
-        command.current_dir(self.dir).env("PYTHONDONTWRITEBYTECODE", "1").args(args.split_whitespace());
+        command
+            .current_dir(self.dir)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .envs(self.variables.iter().cloned())
+            .args(args.split_whitespace());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{args}: {}", said(&output));
         String::from_utf8(output.stdout).unwrap()
@@ -64,20 +71,56 @@ fn countersign(plan: &Plan, dir: &Path, args: &str) -> (i32, String) {
     (output.status.code().unwrap_or(-1), said(&output))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn django_sees_what_was_verified_in_its_own_table() {
-    let Some(python) = std::env::var("COUNTERSIGN_DJANGO").ok().filter(|path| !path.is_empty()) else {
+fn python() -> Option<String> {
+    let python = std::env::var("COUNTERSIGN_DJANGO").ok().filter(|path| !path.is_empty());
+    if python.is_none() {
         assert!(std::env::var_os("CI").is_none(), "COUNTERSIGN_DJANGO names no Python: scripts/test sees to that");
         eprintln!("NOT RUN: the layout \"existing\" with Django, since COUNTERSIGN_DJANGO names no Python");
-        return;
-    };
+    }
+    python
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn django_sees_what_was_verified_in_its_own_table() {
+    let Some(python) = python() else { return };
+    sees_what_was_verified(&python, "sqlite:db.sqlite3", Vec::new(), "\"verification\"", 8).await;
+}
+
+/// A server of its own: its table is in the schema that every database has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn django_sees_what_was_verified_in_its_own_table_on_postgresql() {
+    let Some(python) = python() else { return };
+    let server = own();
+    let variables = vec![
+        ("PGHOST", "127.0.0.1".to_owned()),
+        ("PGPORT", server.port.to_string()),
+        ("PGUSER", "postgres".to_owned()),
+        ("PGPASSWORD", server.password().to_owned()),
+        ("PGDATABASE", "postgres".to_owned()),
+    ];
+    sees_what_was_verified(&python, &server.url(), variables, "\"public\".\"verification\"", 9).await;
+    // What supports the table is beside it, and what others would look for in their schema is as it was.
+    let tables =
+        server.psql("SELECT string_agg(tablename, ',' ORDER BY tablename) FROM pg_tables WHERE schemaname = 'public'");
+    assert!(tables.contains("verification") && !tables.contains("countersign"), "{tables}");
+    let ours = server.psql("SELECT count(*) FROM pg_tables WHERE schemaname = 'countersign'");
+    assert!(ours.parse::<u32>().unwrap() > 8, "{ours}");
+}
+
+async fn sees_what_was_verified(
+    python: &str,
+    url: &str,
+    variables: Vec<(&'static str, String)>,
+    table: &str,
+    lacking: usize,
+) {
     let dir = Arc::new(Dir::new());
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/blackbox/django"), &dir.0);
-    let project = Project { python: &python, dir: &dir.0 };
+    let project = Project { python, dir: &dir.0, variables };
     let sink = Sink::start().await;
     let plan = open()
         .provider("gateway", &sink)
-        .and("[store]\nurl = \"sqlite:db.sqlite3\"\nlayout = \"existing\"\n[store.existing]\npreset = \"django\"");
+        .and(&format!("[store]\nurl = \"{url}\"\nlayout = \"existing\"\n[store.existing]\npreset = \"django\""));
 
     // Before the application's own migrations there is nothing to serve on, and nothing is made.
     let (exit, text) = countersign(&plan, &dir.0, "doctor");
@@ -89,13 +132,14 @@ async fn django_sees_what_was_verified_in_its_own_table() {
     let theirs = project.rows();
     assert_eq!(theirs.len(), 2);
 
-    // A service alters nobody's table; the command does, once the SQL could be read.
+    // Who would rather read the SQL first says so; then a service alters nobody's table.
+    let careful = plan.clone().variable("COUNTERSIGN_STORE__MIGRATE", "false");
     for args in ["doctor", "serve"] {
-        let (exit, text) = countersign(&plan, &dir.0, args);
+        let (exit, text) = countersign(&careful, &dir.0, args);
         assert!(exit == 3 && text.contains("countersign migrate --print"), "{args}: {text}");
     }
     let (_, sql) = countersign(&plan, &dir.0, "migrate --print");
-    assert_eq!(sql.matches("ALTER TABLE \"verification\" ADD COLUMN countersign_").count(), 8, "{sql}");
+    assert_eq!(sql.matches(&format!("ALTER TABLE {table} ADD COLUMN countersign_")).count(), lacking, "{sql}");
     assert_eq!(countersign(&plan, &dir.0, "migrate").0, 0);
     assert!(countersign(&plan, &dir.0, "migrate --print").1.contains("-- nothing is lacking"));
 
@@ -130,4 +174,33 @@ async fn django_sees_what_was_verified_in_its_own_table() {
     assert!(text.contains("\"verification\" has what is needed") && exit <= 1, "{text}");
     let (exit, text) = countersign(&plan, &dir.0, "export all.jsonl");
     assert!(exit == 0 && !std::fs::read_to_string(dir.0.join("all.jsonl")).unwrap().contains("theirs-"), "{text}");
+}
+
+/// "The server does so at start unless told not to", for the table of an application too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bug_an_applications_table_is_brought_up_to_date_at_the_start() {
+    let dir = Arc::new(Dir::new());
+    let table = rusqlite::Connection::open(dir.0.join("app.db")).unwrap();
+    table
+        .execute_batch(
+            "CREATE TABLE verification (verification_id varchar(50) NOT NULL PRIMARY KEY, phone varchar(15) NOT NULL, code integer NULL,
+                verification_type varchar(20) NOT NULL, verified bool NOT NULL, created_at datetime NOT NULL, expires_at datetime NULL);
+             INSERT INTO verification VALUES ('theirs', '255694230173', 1234, 'Login', 0, '2020-01-01 00:00:00', NULL);",
+        )
+        .unwrap();
+    let plan =
+        open().and("[store]\nurl = \"sqlite:app.db\"\nlayout = \"existing\"\n[store.existing]\npreset = \"django\"");
+    let careful = plan.clone().variable("COUNTERSIGN_STORE__MIGRATE", "false");
+    let (exit, text) = countersign(&careful, &dir.0, "serve");
+    assert!(exit == 3 && text.contains("countersign migrate --print"), "{text}");
+    let sink = Sink::start().await;
+    let house = House::start_in(plan.provider("gateway", &sink), Arc::clone(&dir), None).await;
+    house.door.send("+255694230173").await;
+    let code = sink.code_of("+255694230173").await;
+    assert_eq!(house.door.check_to("+255694230173", &code).await.result(), "approved");
+    let mut read = table.prepare("SELECT phone, code, verified FROM verification ORDER BY verified").unwrap();
+    let rows = read.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    let rows: Vec<(String, Option<i64>, bool)> = rows.map(Result::unwrap).collect();
+    let phone = "255694230173".to_owned();
+    assert_eq!(rows, [(phone.clone(), Some(1234), false), (phone, None, true)]);
 }

@@ -11,7 +11,7 @@ use tokio::sync::Barrier;
 
 use crate::house::http::{count, id};
 use crate::house::plan::open;
-use crate::house::{Door, House, Plan, Reply, Sink, phone, until, wrong};
+use crate::house::{Dir, Door, House, Plan, Reply, Sink, binary, phone, until, wrong};
 
 #[path = "../../../store/tests/support/postgres.rs"]
 pub mod postgres;
@@ -24,18 +24,38 @@ pub fn on(url: &str) -> Plan {
     open().and(&format!("[store]\nurl = \"{url}\"\nschema = \"{schema}\"\nconnections = 4"))
 }
 
-fn own() -> Server {
+/// The same in one small table.
+fn on_small(url: &str) -> Plan {
+    on(url).replace("connections = 4", "connections = 4\nlayout = \"minimal\"")
+}
+
+/// The same in a table that an application made; `migrate` has added what it lacks.
+fn on_table(server: &Server) -> Plan {
+    server.psql(
+        "CREATE TABLE verification (verification_id varchar(50) PRIMARY KEY, phone varchar(15) NOT NULL, code integer NULL, \
+         verification_type varchar(20) NOT NULL, verified boolean NOT NULL, created_at timestamptz NOT NULL, expires_at timestamptz NULL)",
+    );
+    let existing = "connections = 4\nlayout = \"existing\"\n[store.existing]\npreset = \"django\"";
+    let plan = on(&server.url()).replace("connections = 4", existing);
+    let dir = Dir::new();
+    let migrated = binary(&plan, &dir.0).arg("migrate").output().unwrap();
+    assert!(migrated.status.success(), "{migrated:?}");
+    plan
+}
+
+/// A server of its own, which a test may stop.
+pub fn own() -> Server {
     Server::start(&[]).unwrap_or_else(|why| panic!("this test of the PostgreSQL store did NOT run: {why}"))
 }
 
-async fn fleet(plan: Plan) -> (Vec<House>, Sink) {
+pub async fn fleet(plan: Plan) -> (Vec<House>, Sink) {
     let (first, sink) = House::with_sink(plan).await;
     let (second, third) = (first.neighbour().await, first.neighbour().await);
     (vec![first, second, third], sink)
 }
 
 /// All of them at the same instant, one after the other of the doors.
-async fn race(houses: &[House], requests: Vec<Vec<u8>>) -> Vec<Reply> {
+pub async fn race(houses: &[House], requests: Vec<Vec<u8>>) -> Vec<Reply> {
     let barrier = Arc::new(Barrier::new(requests.len()));
     let mut tasks = Vec::with_capacity(requests.len());
     for (nth, request) in requests.into_iter().enumerate() {
@@ -55,7 +75,25 @@ async fn race(houses: &[House], requests: Vec<Vec<u8>>) -> Vec<Reply> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bug_h4_three_processes_are_exact() {
-    let (houses, sink) = fleet(on(&postgres::url())).await;
+    three_are_exact(on(&postgres::url())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bug_h4_three_processes_are_exact_on_one_small_table() {
+    three_are_exact(on_small(&postgres::url())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bug_h4_three_processes_are_exact_in_a_table_of_the_application() {
+    let server = own();
+    three_are_exact(on_table(&server)).await;
+    // Each approval is seen by the application's own code, and no code is.
+    let verified = server.psql("SELECT count(*) FILTER (WHERE verified), count(code) FROM verification");
+    assert_eq!(verified, "4|0");
+}
+
+async fn three_are_exact(plan: Plan) {
+    let (houses, sink) = fleet(plan).await;
     let door = &houses[0].door;
     for round in 0..4 {
         let to = phone(2 * round);
@@ -132,6 +170,22 @@ async fn every_command_works_on_postgresql() {
     }
     let printed = text(&house.cli("migrate --print").await);
     assert!(printed.contains("CREATE SCHEMA IF NOT EXISTS") && printed.contains("COMMIT;"), "{printed}");
+    // The other layouts, from nothing: each command, and what is printed.
+    for plan in [on_small(&server.url()), on_table(&server)] {
+        let (house, _sink) = House::with_sink(plan).await;
+        for command in [
+            "migrate",
+            "doctor",
+            "cleanup",
+            "cleanup --dry-run",
+            "app list",
+            "send +255694230173 --json",
+            "export a.jsonl",
+        ] {
+            let output = house.cli(command).await;
+            assert!(output.status.success(), "{command}: {}", text(&output));
+        }
+    }
     // A schema that is not there is named, with what to run.
     let other = house.dir.0.join("other");
     std::fs::create_dir_all(&other).unwrap();
@@ -212,11 +266,24 @@ async fn patiently(door: &Door, path: &str) -> serde_json::Value {
     }
 }
 
-/// In odd rounds a process is killed, in even ones the database: nothing that was said is untrue afterwards.
+// In odd rounds a process is killed, in even ones the database: nothing that was said is untrue afterwards.
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bug_h5_processes_and_the_database_are_killed_under_load() {
     let server = own();
-    let plan = on(&server.url())
+    let plan = on(&server.url());
+    killed_under_load(server, plan).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bug_h5_processes_and_the_database_are_killed_under_load_in_a_table_of_the_application() {
+    let server = own();
+    let plan = on_table(&server);
+    killed_under_load(server, plan).await;
+}
+
+async fn killed_under_load(server: Server, plan: Plan) {
+    let plan = plan
         .and_policy(&format!("max_checks = {CAP}\nmax_guesses_per_day = 1000\nhardened_after = 1000"))
         .delivery("timeout = \"1s\"");
     let (mut houses, sink) = fleet(plan).await;

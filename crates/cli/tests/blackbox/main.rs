@@ -10,10 +10,13 @@
     reason = "tests"
 )]
 
+mod account_webhooks;
 mod binding;
 mod budget;
 mod budget_doors;
+mod camara;
 mod chaos;
+mod chaos_smpp;
 mod crash;
 mod django_table;
 mod expiry;
@@ -26,6 +29,7 @@ mod mail;
 mod moving;
 mod production;
 mod providers;
+mod pumping;
 mod readme;
 mod receipts;
 mod redeem;

@@ -2,7 +2,7 @@
 
 const README: &str = include_str!("README.md");
 
-const SOURCES: [&str; 18] = [
+const SOURCES: [&str; 19] = [
     include_str!("binding.rs"),
     include_str!("budget.rs"),
     include_str!("budget_doors.rs"),
@@ -11,6 +11,7 @@ const SOURCES: [&str; 18] = [
     include_str!("idempotency.rs"),
     include_str!("production.rs"),
     include_str!("providers.rs"),
+    include_str!("pumping.rs"),
     include_str!("receipts.rs"),
     include_str!("redeem.rs"),
     include_str!("rotation.rs"),

@@ -122,6 +122,7 @@ async fn no_code_anywhere(format: &str) {
         .and_policy("code_length = 10\nhardened_length = 10\nmax_guesses_per_day = 1000")
         .delivery("retries = 0")
         .log(&format!("level = \"trace\"\nformat = \"{format}\""))
+        .and("[guard]\nmode = \"observe\"\nunconfirmed = 1")
         .variable("RUST_LOG", "trace")
         .variable("RUST_BACKTRACE", "1");
     let (mut house, sink) = House::with_sink(plan).await;

@@ -46,7 +46,7 @@ async fn every_sentence_of_the_simple_dialect_is_as_written() {
         no(&reply, 400, "Invalid request body", verify);
         no(&house.door.simple(call, json!([1])).await, 400, "Invalid request body", verify);
         let reply = house.door.ask("GET", &format!("/api/users/{call}/"), &[], b"").await;
-        assert_eq!(reply.status, 405);
+        assert_eq!((reply.status, &reply.json()["message"]), (405, &json!("Method not allowed")));
         assert_eq!(reply.json()["status"], "error");
         assert_eq!(reply.json().get("verified").is_some(), verify);
     }

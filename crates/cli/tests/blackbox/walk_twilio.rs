@@ -141,7 +141,9 @@ async fn every_resource_has_its_members_and_their_types() {
         ("WebhookUrl", "https://app.example/x"),
         ("EventTypes", "factor.created"),
     ];
-    let hook = account.post(&account.path("Webhooks"), &hook).await.ok(201);
+    let mut hook = account.post(&account.path("Webhooks"), &hook).await.ok(201);
+    let secret = hook.as_object_mut().unwrap().remove("signing_secret").unwrap();
+    assert!(secret.as_str().unwrap().starts_with("whsec_"));
     is_of(&hook, WEBHOOK);
     assert_eq!(hook["event_types"], json!(["*", "factor.created"]));
     assert_eq!(rows(&account.get(&account.path("Webhooks")).await.ok(200), "webhooks"), [hook]);
@@ -258,4 +260,29 @@ async fn the_first_service_is_the_one_of_the_other_doors_and_can_be_changed() {
 
 fn rows_of(page: &Value) -> Vec<Value> {
     page["services"].as_array().unwrap().clone()
+}
+
+/// What no other test meets: the ends of what a service may have, and numbers and channels that nothing is sent to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_is_an_end_to_limits_and_not_everything_is_carried() {
+    let plan = open().and("[[routes]]\nchannel = \"sms\"\nproviders = [\"gateway\"]");
+    let (house, _sink) = House::with_sink(plan).await;
+    let account = Account::of(&house, "default").await;
+    let send = async |to: &str, channel: &str| {
+        account.post(&account.path("Verifications"), &[("To", to), ("Channel", channel)]).await
+    };
+    send("a@example.com", "email").await.twilio(400, 60217);
+    send("+255694000001", "call").await.twilio(400, 60223);
+    send("+19005550123", "sms").await.twilio(403, 60410);
+    let mut limits = Vec::new();
+    for nth in 0..10 {
+        let made = account.post(&account.path("RateLimits"), &[("UniqueName", &*format!("limit_{nth}"))]).await.ok(201);
+        limits.push(made["sid"].as_str().unwrap().to_owned());
+    }
+    account.post(&account.path("RateLimits"), &[("UniqueName", "one_more")]).await.twilio(400, 60207);
+    let buckets = account.path(&format!("RateLimits/{}/Buckets", limits[0]));
+    for nth in 1..=5 {
+        account.post(&buckets, &[("Max", "1"), ("Interval", &*(nth * 60).to_string())]).await.ok(201);
+    }
+    account.post(&buckets, &[("Max", "1"), ("Interval", "360")]).await.twilio(400, 60210);
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::fleet;
 use crate::house::http::id;
 use crate::house::plan::{Plan, open};
 use crate::house::sink::sign;
@@ -14,7 +15,11 @@ const OTHER: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
 
 /// A plan with one endpoint of the application `default`, at this address.
 fn telling(url: &str, lines: &str) -> Plan {
-    open().and("[[applications]]\nname = \"default\"").and(&format!(
+    telling_with(open(), url, lines)
+}
+
+fn telling_with(plan: Plan, url: &str, lines: &str) -> Plan {
+    plan.and("[[applications]]\nname = \"default\"").and(&format!(
         "[[applications.webhooks]]\nurl = \"{url}\"\n{lines}\n[webhooks]\ntimeout = \"1s\"\nallow_private_addresses = true"
     ))
 }
@@ -25,9 +30,18 @@ fn secret() -> String {
 
 /// A server, its gateway, and its application.
 async fn house() -> (House, Sink, Sink) {
+    house_with(open()).await
+}
+
+async fn house_with(plan: Plan) -> (House, Sink, Sink) {
     let application = Sink::start().await;
-    let (house, gateway) = House::with_sink(telling(&application.url(), &secret())).await;
+    let (house, gateway) = House::with_sink(telling_with(plan, &application.url(), &secret())).await;
     (house, gateway, application)
+}
+
+/// The same on a schema of its own.
+async fn house_on_postgresql() -> (House, Sink, Sink) {
+    house_with(fleet::on(&fleet::postgres::url())).await
 }
 
 /// The events of a verification in the order in which they came, each once.
@@ -53,7 +67,15 @@ async fn list(house: &House) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_event_is_told_in_order_and_signed() {
-    let (house, gateway, application) = house().await;
+    is_told_in_order_and_signed(house().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_event_is_told_in_order_and_signed_on_postgresql() {
+    is_told_in_order_and_signed(house_on_postgresql().await).await;
+}
+
+async fn is_told_in_order_and_signed((house, gateway, application): (House, Sink, Sink)) {
     let mut held = Vec::new();
     for n in 0..8 {
         held.push((
@@ -110,7 +132,15 @@ async fn every_event_is_told_in_order_and_signed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_fails_is_tried_again_under_its_id_and_holds_back_its_own_verification_alone() {
-    let (house, _, application) = house().await;
+    what_fails_is_tried_again(house().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fails_is_tried_again_under_its_id_and_holds_back_its_own_verification_alone_on_postgresql() {
+    what_fails_is_tried_again(house_on_postgresql().await).await;
+}
+
+async fn what_fails_is_tried_again((house, _, application): (House, Sink, Sink)) {
     application.habit(Act::Answer(500, String::new()));
     let first = id(&house.door.send(&phone(1)).await);
     until("the first attempt", async || application.count() >= 1).await;
@@ -149,7 +179,15 @@ async fn what_fails_is_tried_again_under_its_id_and_holds_back_its_own_verificat
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gone_endpoint_is_disabled_until_it_is_enabled() {
-    let (mut house, _, application) = house().await;
+    a_gone_endpoint_is_disabled(house().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gone_endpoint_is_disabled_until_it_is_enabled_on_postgresql() {
+    a_gone_endpoint_is_disabled(house_on_postgresql().await).await;
+}
+
+async fn a_gone_endpoint_is_disabled((mut house, _, application): (House, Sink, Sink)) {
     application.habit(Act::Answer(410, String::new()));
     let held = id(&house.door.send(&phone(1)).await);
     until("it is disabled", async || list(&house).await["state"] == "disabled").await;
@@ -213,7 +251,7 @@ async fn a_name_that_leads_to_a_private_address_is_not_gone_to() {
     let application = Sink::start().await;
     let url = application.url().replace("127.0.0.1", "localhost");
     let plan = telling(&url, &secret()).replace("allow_private_addresses = true", "");
-    let (house, _) = House::with_sink(plan).await;
+    let (house, _) = House::with_sink(plan.server("listen = \"127.0.0.1:0\"\nproduction = true")).await;
     house.door.send(&phone(1)).await;
     until("it failed", async || list(&house).await["state"] == "failing").await;
     let error = list(&house).await["last_error"].as_str().unwrap().to_owned();
@@ -222,9 +260,10 @@ async fn a_name_that_leads_to_a_private_address_is_not_gone_to() {
     assert_eq!(tested.status.code(), Some(3), "{tested:?}");
     assert_eq!(application.count(), 0);
     for literal in [
-        "http://127.0.0.1:9/",
-        "http://2130706433/",
-        "http://0x7f.1/",
+        "http://10.0.0.1:9/",
+        "http://167772161/",
+        "http://0xa.1/",
+        "http://[::ffff:127.0.0.1]/",
         "http://[::ffff:10.0.0.1]/",
         "http://169.254.169.254/",
     ] {
@@ -234,9 +273,30 @@ async fn a_name_that_leads_to_a_private_address_is_not_gone_to() {
     }
 }
 
+/// The application under trial mostly runs beside the server: a row without any further key is told of everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bug_an_endpoint_on_this_machine_is_told_without_a_further_key() {
+    for host in ["127.0.0.1", "localhost"] {
+        let application = Sink::start().await;
+        let url = application.url().replace("127.0.0.1", host);
+        let plan = telling(&url, &secret()).replace("allow_private_addresses = true", "");
+        let (house, _) = House::with_sink(plan).await;
+        let verification = id(&house.door.send(&phone(1)).await);
+        until_told(&application, &verification, &["verification.created", "delivery.accepted"]).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_the_process_is_killed() {
-    let (mut house, gateway, application) = house().await;
+    nothing_is_lost(house().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_the_process_is_killed_on_postgresql() {
+    nothing_is_lost(house_on_postgresql().await).await;
+}
+
+async fn nothing_is_lost((mut house, gateway, application): (House, Sink, Sink)) {
     // The application is slow and often away, so that messages are at every stage when the plug is pulled.
     application.habit(Act::Slow(Duration::from_millis(60), 200, String::new()));
     let mut held = Vec::new();
@@ -266,7 +326,15 @@ async fn nothing_is_lost_when_the_process_is_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_processes_tell_each_event_once() {
-    let (house, gateway, application) = house().await;
+    each_event_is_told_once(house().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_processes_tell_each_event_once_on_postgresql() {
+    each_event_is_told_once(house_on_postgresql().await).await;
+}
+
+async fn each_event_is_told_once((house, gateway, application): (House, Sink, Sink)) {
     let neighbours = [house.neighbour().await, house.neighbour().await];
     let mut held = Vec::new();
     for n in 0..30 {

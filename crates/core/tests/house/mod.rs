@@ -125,6 +125,10 @@ impl House {
     }
 
     pub fn apply(&mut self, changes: Changes) {
+        if let Some(row) = changes.ended {
+            let (kept, _) = self.rows.iter_mut().rev().find(|(kept, _)| kept.id == row.id).unwrap();
+            *kept = row;
+        }
         match changes.verification {
             Some(Write::Insert(row)) => {
                 assert!(self.rows.iter().rev().take(100).all(|(kept, _)| kept.id != row.id), "an id is new");
@@ -208,7 +212,7 @@ impl House {
         let check = Check {
             application: Arc::clone(&self.application),
             keys: Arc::clone(&self.keys),
-            by: if matches!(against, Against::Id(_)) { By::Id } else { By::Destination },
+            by: if matches!(against, Against::Id(_) | Against::IdOf(..)) { By::Id } else { By::Destination },
             payment: None,
             against,
             code: code.parse().unwrap(),

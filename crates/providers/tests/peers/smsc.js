@@ -1,8 +1,8 @@
 // An SMSC (node-smpp) for the tests of the provider `smpp`.
 //
-// It writes a line of JSON for everything that happens: {"ready": port}, {"bound": kind}, {"submit": …}, {"answered": status of a
-// deliver_sm_resp}, {"unbound": true}, {"closed": true}. What it does with a message depends on the last three digits of the
-// destination. `--key` and `--cert` make it speak TLS; `--ids hex|decimal` says how its reports write the ids of its answers.
+// It writes a line of JSON for everything that happens: {"ready": port}, {"bound": kind}, {"submit": …}, {"accepted": destination},
+// {"answered": status of a deliver_sm_resp}, {"unbound": true}, {"closed": true}. What it does with a message depends on the last three
+// digits of the destination. `--key` and `--cert` make it speak TLS; `--ids hex|decimal` says how its reports write the ids of its answers.
 'use strict';
 const fs = require('fs');
 const smpp = require('smpp');
@@ -15,6 +15,7 @@ const REFUSALS = { '011': 0x0b, '014': 0x14, '064': 0x64, '066': 0x66, '008': 0x
 let next = 0xa0;
 let throttled = Number(options.throttle || 0);
 let opened = 0;
+const asked = new Set();
 
 function report(session, pdu, id, state, more) {
   const words = { 2: 'DELIVRD', 5: 'UNDELIV', 3: 'EXPIRED' };
@@ -63,7 +64,10 @@ function take(session, pdu) {
   }
   if (REFUSALS[digits] !== undefined) return session.send(pdu.response({ command_status: REFUSALS[digits] }));
   const id = (next++).toString(16).toUpperCase().padStart(8, '0');
-  const accept = () => session.send(pdu.response({ message_id: id }));
+  const accept = () => {
+    tell({ accepted: pdu.destination_addr });
+    session.send(pdu.response({ message_id: id }));
+  };
   const before = next;
   switch (digits) {
     case '007': // Never answers.
@@ -72,6 +76,14 @@ function take(session, pdu) {
       return session.socket.destroy();
     case '027': // Answers with what is not SMPP.
       return session.socket.write(Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'));
+    case '037': // Half open: takes nothing more, says nothing more, and stays.
+      return session.socket.pause();
+    case '047': // Takes its time.
+      return setTimeout(accept, 800);
+    case '058': // Throttled, the first time.
+      if (asked.has(pdu.destination_addr)) return accept();
+      asked.add(pdu.destination_addr);
+      return session.send(pdu.response({ command_status: 0x58 }));
     case '005':
       accept();
       return report(session, pdu, id, 2);

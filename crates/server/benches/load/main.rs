@@ -11,6 +11,7 @@
 //! `--count 2000 --role ours` does exactly so many cycles with one server and ends: what the machine does besides does not show in
 //! counts of instructions or system calls. `--under "valgrind --tool=callgrind --callgrind-out-file=f"` runs the server under a tool;
 //! two runs with different counts, and the difference is the cycles alone.
+//! `--dialects` compares the doors of ours with each other in place of all that; `--dialect simple` is the door of a count.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a benchmark")]
 
 mod bare;
@@ -24,13 +25,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::Until;
+use client::{Dialect, Until};
 
 /// A server under load: another process, pinned to the first core.
 struct Server {
     process: Child,
     address: String,
     key: String,
+    basic: Option<String>,
 }
 
 impl Server {
@@ -50,7 +52,16 @@ impl Server {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let address = lines.next().unwrap().unwrap();
         let key = lines.next().unwrap().unwrap();
-        Self { process, address, key }
+        let basic = (role == "ours").then(|| lines.next().unwrap().unwrap());
+        Self { process, address, key, basic }
+    }
+
+    async fn target(&self, dialect: Dialect) -> client::Target {
+        let account = match &self.basic {
+            Some(basic) => Some((basic.clone(), client::first_service(&self.address, basic).await)),
+            None => None,
+        };
+        client::Target { address: self.address.clone(), key: self.key.clone(), dialect, account }
     }
 
     /// CPU time from the kernel's own count (100 ticks a second on Linux).
@@ -87,7 +98,11 @@ struct Result {
 }
 
 async fn measure(server: &Server, sink: &Arc<sink::Sink>, seconds: u64) -> Result {
-    let target = client::Target { address: server.address.clone(), key: server.key.clone() };
+    measure_as(Dialect::Native, server, sink, seconds).await
+}
+
+async fn measure_as(dialect: Dialect, server: &Server, sink: &Arc<sink::Sink>, seconds: u64) -> Result {
+    let target = server.target(dialect).await;
     client::drive(&target, sink, Until::Time(Duration::from_secs(1))).await;
     let before = server.cpu();
     let (cycles, took) = client::drive(&target, sink, Until::Time(Duration::from_secs(seconds))).await;
@@ -134,11 +149,16 @@ async fn compare() -> bool {
     }
     if let Some(count) = option("--count").and_then(|text| text.parse().ok()) {
         let server = Server::start(&option("--role").unwrap_or_else(|| "ours".to_owned()), &sink.address, live[0]);
-        let target = client::Target { address: server.address.clone(), key: server.key.clone() };
+        let named = option("--dialect").unwrap_or_else(|| "native".to_owned());
+        let dialect = Dialect::ALL.into_iter().find(|dialect| dialect.name() == named).expect("a dialect");
+        let target = server.target(dialect).await;
         let before = server.cpu();
         let (cycles, _) = client::drive(&target, &sink, Until::Count(count)).await;
         println!("{cycles} cycles, {:.1} us CPU/cycle", (server.cpu() - before).as_secs_f64() * 1e6 / cycles as f64);
         return true;
+    }
+    if std::env::args().any(|argument| argument == "--dialects") {
+        return compare_dialects(&sink, seconds, rounds, live[0]).await;
     }
     let (mut ratios, mut floors) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
@@ -175,6 +195,26 @@ async fn compare() -> bool {
         costs[costs.len() - 1] / costs[0]
     );
     option("--floor").and_then(|text| text.parse::<f64>().ok()).is_none_or(|floor| ratio >= floor)
+}
+
+/// The doors of ours, each in turn, with a server of its own; the median of each one's CPU time over the native door's in its round.
+async fn compare_dialects(sink: &Arc<sink::Sink>, seconds: u64, rounds: u64, live: u64) -> bool {
+    let mut ratios = vec![Vec::new(); Dialect::ALL.len()];
+    for round in 1..=rounds {
+        println!("round {round}");
+        let mut native = None;
+        for (dialect, ratios) in Dialect::ALL.into_iter().zip(&mut ratios) {
+            let server = Server::start("ours", &sink.address, live);
+            let result = measure_as(dialect, &server, sink, seconds).await;
+            let native = *native.get_or_insert(result.cpu_us);
+            report(&format!("  {}", dialect.name()), result);
+            ratios.push(result.cpu_us / native);
+        }
+    }
+    for (dialect, ratios) in Dialect::ALL.into_iter().zip(ratios) {
+        println!("{:<20} {:>6.1} % of the native door's CPU time for a cycle", dialect.name(), median(ratios) * 100.0);
+    }
+    true
 }
 
 fn report(name: &str, result: Result) {

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use countersign::core::code::{Key, KeyRing};
 use countersign::core::id::ApplicationName;
+use countersign::core::limit::Per;
 use countersign::core::policy::Application;
 use countersign::{MemoryStore, SendRequest, Store, Verifier};
 use countersign_providers::{ProviderConfig, build};
 use countersign_server::metrics::Metrics;
 use countersign_server::service::Service;
-use countersign_server::settings::{Bounds, HttpSettings};
+use countersign_server::settings::{Bounds, CamaraSettings, HttpSettings, SimpleSettings, TwilioSettings};
 use countersign_server::token::{TokenKey, TokenSigner};
 use countersign_store::sqlite::{Options, SqliteStore};
 use tokio::io::AsyncReadExt as _;
@@ -32,6 +35,10 @@ async fn serve() {
     let metrics = Metrics::new();
     let mut application = Application::new(ApplicationName::default(), "gateway");
     application.policy.ttl = Duration::from_secs(3600);
+    // All the load comes from few addresses: its limits are counted as they are, and never used up.
+    for rule in application.limits.iter_mut().filter(|rule| rule.per == Per::Client) {
+        rule.quota = 10_000_000;
+    }
     let gateway = ProviderConfig::new("gateway", "webhook")
         .with("url", sink)
         .with("secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
@@ -57,14 +64,16 @@ async fn serve() {
         listen: ([127, 0, 0, 1], 0).into(),
         public_url: "http://127.0.0.1".into(),
         production: false,
-        trusted_proxies: Arc::new([]),
-        simple: None,
-        twilio: None,
+        trusted_proxies: Arc::new(["127.0.0.1/32".parse().unwrap()]),
+        simple: Some(SimpleSettings { prefix: "/api/users".into(), application: name, allowed_origins: Vec::new() }),
+        twilio: Some(TwilioSettings::default()),
+        camara: Some(CamaraSettings { prefix: "/one-time-password-sms/v1".into(), ..CamaraSettings::default() }),
         bounds: Bounds::default(),
     };
     let signer = TokenSigner::new(&TokenKey::from_seed("t1", [7; 32]), &[], &settings.public_url).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    println!("{}\n{}", listener.local_addr().unwrap(), &*key.key);
+    let basic = STANDARD.encode(format!("{}:{}", key.account_sid, &*key.auth_token));
+    println!("{}\n{}\nBasic {basic}", listener.local_addr().unwrap(), &*key.key);
     Service::new(verifier, settings, signer, metrics).serve(listener, until_stdin_ends()).await.unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
 }

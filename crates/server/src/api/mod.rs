@@ -1,5 +1,6 @@
 //! What can be asked, one file for each call. A dialect is a folder.
 
+pub mod camara;
 pub mod native;
 pub mod openapi;
 pub mod ops;

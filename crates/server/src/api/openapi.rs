@@ -14,7 +14,7 @@ use utoipa::{PartialSchema as _, ToSchema as _};
 use crate::http::problem::{Kind, Problem, ProblemBody};
 use crate::http::router;
 
-/// The document of this version, with the simple dialect at its default prefix.
+/// The document of this version, with the dialects at their default prefixes.
 #[must_use]
 pub fn openapi() -> OpenApi {
     router::document()
@@ -25,11 +25,11 @@ pub(crate) fn served_at(document: &mut OpenApi, public_url: &str) {
     document.servers = Some(vec![ServerBuilder::new().url(public_url).build()]);
 }
 
-/// Adds the simple dialect's calls, if it is served, and what is true of all.
-pub(crate) fn describe(document: &mut OpenApi, simple: Option<OpenApi>) {
-    let speaks_simple = simple.is_some();
-    if let Some(simple) = simple {
-        document.merge(simple);
+/// Adds the calls of the dialects that are served, and what is true of all.
+pub(crate) fn describe(document: &mut OpenApi, simple: Option<OpenApi>, camara: Option<OpenApi>) {
+    let (speaks_simple, speaks_camara) = (simple.is_some(), camara.is_some());
+    for dialect in [simple, camara].into_iter().flatten() {
+        document.merge(dialect);
     }
     document.info = InfoBuilder::new()
         .title("Countersign")
@@ -46,6 +46,7 @@ pub(crate) fn describe(document: &mut OpenApi, simple: Option<OpenApi>) {
             ("verifications", "Codes are sent and checked. For back ends, with an API key."),
             ("tokens", "The proof that an approval gives, taken in once."),
             ("simple", "Three calls that a browser or a mobile app can make, without a key."),
+            ("camara", "CAMARA OneTimePasswordSMS v1 (GSMA Open Gateway), with an API key as the access token."),
             ("receipts", "Gateways report what became of a message."),
             ("operation", "Keys, health, metrics and this document."),
         ]
@@ -63,7 +64,10 @@ pub(crate) fn describe(document: &mut OpenApi, simple: Option<OpenApi>) {
         .build();
     components.responses.insert("Problem".to_owned(), problem_response().into());
     if speaks_simple {
-        components.responses.insert("SimpleRefusal".to_owned(), simple_refusal().into());
+        components.responses.insert("SimpleRefusal".to_owned(), refusal_of("SimpleRefusal").into());
+    }
+    if speaks_camara {
+        components.responses.insert("CamaraRefusal".to_owned(), refusal_of("CamaraRefusal").into());
     }
     components.schemas.values_mut().for_each(mend);
     document.components = Some(components);
@@ -78,8 +82,12 @@ pub(crate) fn describe(document: &mut OpenApi, simple: Option<OpenApi>) {
 
 /// Every refusal that a call does not list has the shape of its dialect: said once, as the default.
 fn add_default(operation: &mut Operation) {
-    let simple = operation.tags.as_ref().is_some_and(|tags| tags.iter().any(|tag| tag == "simple"));
-    let name = if simple { "SimpleRefusal" } else { "Problem" };
+    let is_of = |dialect| operation.tags.as_ref().is_some_and(|tags| tags.iter().any(|tag| tag == dialect));
+    let name = match (is_of("simple"), is_of("camara")) {
+        (true, _) => "SimpleRefusal",
+        (_, true) => "CamaraRefusal",
+        _ => "Problem",
+    };
     operation.responses.responses.insert("default".to_owned(), RefOr::Ref(Ref::from_response_name(name)));
 }
 
@@ -136,6 +144,7 @@ fn narrow(name: &str, object: &mut Object) {
             object.pattern = Some("^[!#-~]([ -~]{0,253}[!-~])?$".to_owned());
             (object.min_length, object.max_length) = (Some(1), Some(255));
         }
+        "x-correlator" => object.pattern = Some("^[a-zA-Z0-9_:;./<>{}-]{1,256}$".to_owned()),
         "cursor" => object.pattern = Some("^AQ[A-Za-z0-9_-]{10}$".to_owned()),
         "purpose" => object.pattern = Some("^[A-Za-z0-9_-]{1,32}$".to_owned()),
         "status" => object.enum_values = Some(Status::ALL.map(|status| status.as_str().into()).into()),
@@ -143,10 +152,10 @@ fn narrow(name: &str, object: &mut Object) {
     }
 }
 
-fn simple_refusal() -> utoipa::openapi::Response {
+fn refusal_of(dialect: &str) -> utoipa::openapi::Response {
     ResponseBuilder::new()
         .description("A refusal in the words of this dialect.")
-        .content("application/json", ContentBuilder::new().schema(Some(Ref::from_schema_name("SimpleRefusal"))).build())
+        .content("application/json", ContentBuilder::new().schema(Some(Ref::from_schema_name(dialect))).build())
         .build()
 }
 

@@ -135,7 +135,10 @@ pub fn explain(wanted: &str) -> Result<Explanation, String> {
     if wanted == "templates" || wanted.starts_with("templates.") {
         return Ok(of_templates());
     }
-    let inline = wanted.strip_prefix("applications.limits.").map(|key| format!("limits.{key}"));
+    let inline = ["limits.", "guard."].into_iter().find_map(|section| {
+        let key = wanted.strip_prefix("applications.")?;
+        key.starts_with(section).then(|| key.to_owned())
+    });
     let wanted = inline.unwrap_or(wanted);
     if let Some((path, name)) = wanted.rsplit_once('.')
         && let Some(section) = section_named(path)

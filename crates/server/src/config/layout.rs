@@ -10,17 +10,9 @@ use super::words::{ColumnNames, Layout, Preset, StoreUrl};
 pub(crate) fn layout(store: &Store, existing: &StoreExisting, root: &Table<'_>) -> Tables {
     let (table, inner) = (root.table("store"), root.table("store").table("existing"));
     if store.url == StoreUrl::Memory && store.layout != Layout::Standalone {
-        table.problem("layout", "memory has one layout: write \"standalone\", or name a file in store.url");
-    }
-    #[cfg(feature = "postgres")]
-    if matches!(store.url, StoreUrl::Postgres(_)) {
-        no_webhooks(root, "PostgreSQL does not send them yet");
-    }
-    #[cfg(feature = "postgres")]
-    if matches!(store.url, StoreUrl::Postgres(_)) && store.layout != Layout::Standalone {
         table.problem(
             "layout",
-            "PostgreSQL has one layout so far: write \"standalone\", or name a file (sqlite:…) in store.url",
+            "memory has one layout: write \"standalone\", or name a file or a database in store.url",
         );
     }
     if store.layout != Layout::Existing {
@@ -52,10 +44,7 @@ pub(crate) fn layout(store: &Store, existing: &StoreExisting, root: &Table<'_>) 
 fn no_webhooks(root: &Table<'_>, why: &str) {
     for row in root.rows("applications").unwrap_or_default() {
         if row.node("webhooks").is_some() {
-            row.problem(
-                "webhooks",
-                format!("{why}; use an SQLite file with store.layout = \"standalone\", or remove them"),
-            );
+            row.problem("webhooks", format!("{why}; write store.layout = \"standalone\", or remove them"));
         }
     }
 }

@@ -27,7 +27,8 @@ use countersign_providers::layers::ProviderBounds;
 use countersign_providers::{ProviderConfig, Registry};
 use zeroize::Zeroizing;
 
-use crate::settings::{Bounds, HttpSettings, SimpleSettings, TwilioSettings};
+use crate::settings::{Bounds, CamaraSettings, HttpSettings, SimpleSettings, TwilioSettings, WebhookRules};
+use crate::webhooks::address::Reach;
 use crate::webhooks::{Endpoint, Terms};
 
 pub mod document;
@@ -52,9 +53,7 @@ pub use problem::{Place, Problem, Problems};
 pub use tree::variable;
 use tree::{Node, PREFIX};
 pub use value::{AndroidAppHash, Host, Origin, Prefix, PublicUrl, read_duration, write_duration};
-pub use words::{
-    ColumnNames, GuardMode, Layout, Listen, LogFormat, LogLevel, Preset, Schema, StoreUrl, TestCode, Wanted,
-};
+pub use words::{ColumnNames, Layout, Listen, LogFormat, LogLevel, Preset, Schema, StoreUrl, TestCode, Wanted};
 
 /// The file that is read when none is named, if it is there.
 pub const DEFAULT_FILE: &str = "countersign.toml";
@@ -81,6 +80,8 @@ pub struct Settings {
     pub simple: sections::Simple,
     /// `[server.twilio]`.
     pub twilio: sections::Twilio,
+    /// `[server.camara]`.
+    pub camara: sections::Camara,
     /// `[store]`.
     pub store: sections::Store,
     /// The tables that `[store]` and `[store.existing]` mean.
@@ -137,6 +138,8 @@ pub struct ApplicationSettings {
     pub keys: sections::ApplicationKeys,
     /// The policy, with what the row changes of it.
     pub policy: sections::Policy,
+    /// The guard, with what the row changes of it.
+    pub guard: sections::Guard,
     /// Its own limits, which replace the common ones.
     pub limits: Option<Vec<LimitRule>>,
     /// Its own texts, which come before the common ones.
@@ -267,6 +270,7 @@ impl Settings {
             android_app_hash: keys.and_then(|keys| keys.android_app_hash.clone()).map(|hash| hash.0),
             policy: policy.rules(),
             limits: row.and_then(|row| row.limits.clone()).unwrap_or_else(|| self.limits.clone()),
+            guard: row.map_or(&self.guard, |row| &row.guard).rules(),
             routes: self.routes_of(name),
             delivery: self.delivery.rules(),
             templates: self.templates(row.map(|row| row.templates.as_slice()).unwrap_or_default()),
@@ -317,7 +321,16 @@ impl Settings {
             production: self.server.production,
             trusted_proxies: self.server.trusted_proxies.clone().into(),
             simple: self.simple.enabled.then_some(simple),
-            twilio: self.twilio.enabled.then_some(TwilioSettings { resend_after: self.twilio.resend_after }),
+            twilio: self.twilio.enabled.then(|| TwilioSettings {
+                resend_after: self.twilio.resend_after,
+                webhooks: self
+                    .tells_accounts()
+                    .then_some(WebhookRules { reach: self.account_reach(), only_https: self.server.production }),
+            }),
+            camara: self.camara.enabled.then(|| CamaraSettings {
+                prefix: self.camara.prefix.0.clone(),
+                resend_after: self.camara.resend_after,
+            }),
             bounds: Bounds::default(),
         }
     }
@@ -346,10 +359,22 @@ impl Settings {
         self.applications.iter().flat_map(|row| row.webhooks.clone()).collect()
     }
 
+    /// Whether accounts can set up webhooks of their own: by the Twilio dialect, and where the layout keeps the events to tell.
+    #[must_use]
+    pub const fn tells_accounts(&self) -> bool {
+        self.twilio.enabled && matches!(self.layout, countersign_store::layout::Layout::Standalone)
+    }
+
+    /// How far webhooks of accounts go. Whoever has an API key sets them up, so not to this machine either, unless the operator says so.
+    #[must_use]
+    pub const fn account_reach(&self) -> Reach {
+        if self.webhooks.allow_private_addresses { Reach::Anywhere } else { Reach::Public }
+    }
+
     /// How webhooks are sent.
     #[must_use]
     pub const fn webhook_terms(&self) -> Terms {
-        Terms { timeout: self.webhooks.timeout, allow_private: self.webhooks.allow_private_addresses }
+        Terms { timeout: self.webhooks.timeout, reach: self.webhooks.reach(self.server.production) }
     }
 
     fn templates(&self, own: &[TemplateText]) -> Templates {

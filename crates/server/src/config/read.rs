@@ -19,8 +19,8 @@ use super::document::DEFAULT_LIMITS;
 use super::problem::{Place, Report};
 use super::section::Table;
 use super::sections::{
-    ApplicationKeys, CleanupKeys, Delivery, Guard, Keys, Limit, Log, Policy, Provider, RouteKeys, SECTIONS, Server,
-    Simple, Store, StoreExisting, TestDestinationKeys, Texts, Tokens, Twilio, WebhookTerms,
+    ApplicationKeys, Camara, CleanupKeys, Delivery, Guard, Keys, Limit, Log, Policy, Provider, RouteKeys, SECTIONS,
+    Server, Simple, Store, StoreExisting, TestDestinationKeys, Texts, Tokens, Twilio, WebhookTerms,
 };
 use super::suggest;
 use super::texts::templates;
@@ -28,6 +28,7 @@ use super::tree::{Data, Node};
 #[cfg(feature = "postgres")]
 use super::words::StoreUrl;
 use super::{ApplicationSettings, ProviderSettings, RouteSettings, Settings, layout, production, senders, webhook};
+use crate::webhooks::address::Reach;
 
 /// What stands at the top of a file.
 const TOP: [&str; 17] = [
@@ -55,7 +56,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
     let root = Table::root(root, report);
     root.finish(&TOP, &elsewhere);
     let server_table = root.table("server");
-    server_table.finish(&[&Server::SECTION.names()[..], &["simple", "twilio"]].concat(), &elsewhere);
+    server_table.finish(&[&Server::SECTION.names()[..], &["simple", "twilio", "camara"]].concat(), &elsewhere);
     let server = Server::read(&server_table, &Server::default());
     let store_table = root.table("store");
     store_table.finish(&[&Store::SECTION.names()[..], &["existing"]].concat(), &elsewhere);
@@ -66,6 +67,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
     let delivery = one(&root, "delivery", Delivery::SECTION.names(), Delivery::read);
     let texts = one(&root, "texts", Texts::SECTION.names(), Texts::read);
     let limits = limits(&root, report).unwrap_or_else(default_limits);
+    let guard = one(&root, "guard", Guard::SECTION.names(), Guard::read);
     let descriptors = descriptors(&root, &delivery);
     // The default, left as it stands in the default file, means the same as none.
     let public_url_is_set = server.public_url != Server::default().public_url;
@@ -75,19 +77,20 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         None => (true, vec![ProviderSettings::inbox(&delivery)]),
     };
     let webhooks = one(&root, "webhooks", WebhookTerms::SECTION.names(), WebhookTerms::read);
+    let reach = webhooks.reach(server.production);
     let settings = Settings {
         public_url_is_set,
         server,
         simple: one(&server_table, "simple", Simple::SECTION.names(), Simple::read),
         twilio: one(&server_table, "twilio", Twilio::SECTION.names(), Twilio::read),
+        camara: one(&server_table, "camara", Camara::SECTION.names(), Camara::read),
         layout: layout::layout(&store, &existing, &root),
         store,
         keys: one(&root, "keys", Keys::SECTION.names(), Keys::read),
         tokens: one(&root, "tokens", Tokens::SECTION.names(), Tokens::read),
-        guard: one(&root, "guard", Guard::SECTION.names(), Guard::read),
         log: one(&root, "log", Log::SECTION.names(), Log::read),
         cleanup: one(&root, "cleanup", CleanupKeys::SECTION.names(), CleanupKeys::read),
-        applications: applications(&root, &policy, texts.allow_links, &webhooks, report),
+        applications: applications(&root, &policy, &guard, texts.allow_links, reach, report),
         webhooks,
         routes: routes(&root, &providers),
         templates: templates(&root, texts.allow_links),
@@ -95,6 +98,7 @@ pub(crate) fn settings(root: &Node, report: &Report) -> Settings {
         test_destinations: test_destinations(&root, &policy),
         policy,
         limits,
+        guard,
         delivery,
         descriptors,
         providers,
@@ -167,12 +171,17 @@ pub(super) fn missing_key(row: &Table<'_>, name: &'static str, missing: bool, se
 fn applications(
     root: &Table<'_>,
     policy: &Policy,
+    guard: &Guard,
     allow_links: bool,
-    terms: &WebhookTerms,
+    reach: Reach,
     report: &Report,
 ) -> Vec<ApplicationSettings> {
-    let known = [&ApplicationKeys::SECTION.names()[..], &Policy::SECTION.names(), &["limits", "templates", "webhooks"]]
-        .concat();
+    let known = [
+        &ApplicationKeys::SECTION.names()[..],
+        &Policy::SECTION.names(),
+        &["guard", "limits", "templates", "webhooks"],
+    ]
+    .concat();
     let mut applications: Vec<ApplicationSettings> = Vec::new();
     for row in root.rows("applications").unwrap_or_default() {
         row.finish(&known, &elsewhere);
@@ -183,9 +192,12 @@ fn applications(
         let limits = limits(&row, report);
         let policy = Policy::read(&row, policy);
         workflow(&row, &policy);
+        let guard_table = row.table("guard");
+        guard_table.finish(&Guard::SECTION.names(), &elsewhere);
+        let guard = Guard::read(&guard_table, guard);
         let templates = templates(&row, allow_links);
-        let webhooks = webhook::endpoints(&row, &keys.name, terms);
-        applications.push(ApplicationSettings { policy, limits, templates, webhooks, keys });
+        let webhooks = webhook::endpoints(&row, &keys.name, reach);
+        applications.push(ApplicationSettings { policy, guard, limits, templates, webhooks, keys });
     }
     applications
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use countersign::core::channel::Channel;
 use countersign::core::destination::{Country, NumberType};
+use countersign::core::guard::{self, Mode};
 use countersign::core::id::{ApplicationName, Purpose};
 use countersign::core::limit::{LimitRule, Of, Per};
 use countersign::core::policy::{self, Countries, DeliveryPolicy, TextPolicy, Unknown};
@@ -16,9 +17,7 @@ use ipnet::IpNet;
 use super::section::{Section, section};
 use super::value::{AndroidAppHash, Host, Locale, Origin, Prefix, PublicUrl};
 use super::webhook::{SecretFiles, WebhookEvents, WebhookSecrets, WebhookUrl};
-use super::words::{
-    ColumnNames, GuardMode, Layout, Listen, LogFormat, LogLevel, Preset, Schema, StoreUrl, TestCode, Wanted,
-};
+use super::words::{ColumnNames, Layout, Listen, LogFormat, LogLevel, Preset, Schema, StoreUrl, TestCode, Wanted};
 use crate::token::Algorithm;
 
 section! {
@@ -60,6 +59,19 @@ section! {
 }
 
 section! {
+    /// CAMARA OneTimePasswordSMS v1 (GSMA Open Gateway). Its callers show an API key, and write the text of their messages themselves:
+    /// switch it off where nobody uses it, so that a key that was stolen cannot send texts of the thief's. See docs/camara.md.
+    Camara, Table "server.camara" {
+        /// Whether it is there.
+        enabled: bool = true;
+        /// The path that its calls are under.
+        prefix: Prefix = "/one-time-password-sms/v1";
+        /// The pause before another code may be sent to the same number through it, in place of policy.resend_after: CAMARA has none.
+        resend_after: Duration = "0s", from "0s" to "24h";
+    }
+}
+
+section! {
     /// Where verifications are kept.
     Store, Table "store" {
         /// sqlite: and the path of a file, which is made if it is not there; relative to the working directory. Or a PostgreSQL database:
@@ -73,17 +85,17 @@ section! {
         /// PostgreSQL connections of this process: two write decisions, the others do everything else.
         connections: u32 = 6, from 3 to 100;
         /// Which tables: "standalone" keeps its own, with history; "minimal" one small table with the latest verification of each
-        /// destination and purpose; "existing" a table of your application, see [store.existing]. The last two are on SQLite alone.
+        /// destination and purpose; "existing" a table of your application, see [store.existing].
         layout: Layout = "standalone";
-        /// Brings the schema up to date when the service starts; if false, run `countersign migrate` before. The table of an
-        /// application (layout "existing") is never altered at a start: only `countersign migrate` does that.
+        /// Brings the schema up to date when the service starts; if false, run `countersign migrate` before. To the table of an
+        /// application (layout "existing") it adds the columns and indexes that are lacking, and touches nothing else.
         migrate: bool = true;
     }
 }
 
 section! {
     /// A table that your application already has, for layout = "existing": its own code then sees what was verified. What it lacks is
-    /// shown by `countersign migrate --print` and added by `countersign migrate`; rows that others write are never touched.
+    /// shown by `countersign migrate --print` and added at the start (store.migrate); rows that others write are never touched.
     StoreExisting, Table "store.existing" {
         /// A known model: "django" is table verification with verification_id, phone in digits, verification_type, verified,
         /// created_at and expires_at. The other keys change it; without a preset all of them are needed.
@@ -141,7 +153,7 @@ section! {
         /// The countries that may be written to, as two letters; ["*"] is every one.
         allowed_countries: Countries = ["*"], like ["TZ", "KE"];
         /// Types of numbers that are never written to: they cost money or reach nobody.
-        blocked_number_types: Vec<NumberType> = ["toll_free", "premium_rate", "shared_cost", "pager", "uan", "voicemail"];
+        blocked_number_types: Vec<NumberType> = ["toll_free", "premium_rate", "shared_cost", "pager", "uan", "voicemail", "satellite"];
         /// The purposes that requests may name; an empty list allows any.
         purposes: Vec<Purpose> = [], like ["login", "registration"];
         /// Whether a request may choose its own code.
@@ -167,10 +179,19 @@ section! {
 }
 
 section! {
-    /// The guard against fraud.
+    /// The guard against SMS pumping: messages to numbers whose owners earn by them, and never confirm. See docs/guard.md. An application
+    /// may have its own: [applications.guard].
     Guard, Table "guard" {
-        /// "off" is all that this version has.
-        mode: GuardMode = "off";
+        /// "observe" counts and gives the alarm; "enforce" also refuses sends to a block of numbers that is full, until it has drained.
+        mode: Mode = "off";
+        /// How many sends that nobody confirmed a block of 10,000 numbers bears; a million numbers bear 10 times, a country or a mail
+        /// domain 100 times as many.
+        unconfirmed: u32 = 50, from 1 to 1000000;
+        /// How long a full block takes to drain.
+        window: Duration = "24h", from "1m" to "31d";
+        /// The percentage of sends that must be confirmed for a block never to fill, however many there are. Each approval takes back
+        /// 100 divided by this.
+        least_conversion: u32 = 25, from 1 to 100;
     }
 }
 
@@ -215,7 +236,7 @@ section! {
 
 section! {
     /// An application (tenant). Without any row there is one called `default`. Any key of [policy] may stand here too, for this
-    /// application alone, and [[applications.limits]], which replace [[limits]] for it.
+    /// application alone, [applications.guard], and [[applications.limits]], which replace [[limits]] for it.
     ApplicationKeys, Rows "applications" {
         /// Its name.
         name: ApplicationName = "default";
@@ -248,8 +269,8 @@ section! {
     WebhookTerms, Table "webhooks" {
         /// How long an endpoint may take to answer.
         timeout: Duration = "10s", from "1s" to "60s";
-        /// Whether endpoints may be at addresses that are not of the public internet: this machine, private networks. For development, and
-        /// where whoever writes this file may reach everything that this machine can.
+        /// Whether endpoints may be at addresses that are not of the public internet, as those of private networks: where whoever writes
+        /// this file may reach everything that this machine can. This machine itself (127.0.0.1, localhost) may be one unless server.production.
         allow_private_addresses: bool = false;
     }
 }
@@ -286,7 +307,7 @@ section! {
         providers: Vec<String>, like ["gateway"];
         /// How the first attempts are shared out, a number for each provider; an empty list: as they are listed. 0 is a stand-in.
         weights: Vec<u32> = [], like [3, 1];
-        /// What each provider charges for a message: shown by `route explain`.
+        /// What each provider charges for a message, of SMS for each part: shown by `route explain` and `template preview`.
         prices: Vec<Price> = [], like ["0.0071 EUR", "0.02 EUR"];
         /// How long to wait for a receipt before the next provider is tried; 0s: acceptance is enough. Only for providers that send receipts.
         receipt_within: Duration = "0s", from "0s" to "1h";
@@ -319,11 +340,25 @@ section! {
     }
 }
 
+impl Guard {
+    /// The rules that these keys mean.
+    #[must_use]
+    pub const fn rules(&self) -> guard::Guard {
+        guard::Guard {
+            mode: self.mode,
+            unconfirmed: self.unconfirmed,
+            window: self.window,
+            least_conversion: self.least_conversion,
+        }
+    }
+}
+
 /// Every section, in the order of the default file. Templates, whose keys are names, have their own words in `document`.
 pub const SECTIONS: &[&Section] = &[
     &Server::SECTION,
     &Simple::SECTION,
     &Twilio::SECTION,
+    &Camara::SECTION,
     &Store::SECTION,
     &StoreExisting::SECTION,
     &Keys::SECTION,
@@ -427,6 +462,7 @@ impl Texts {
             default_locale: self.default_locale.0.clone(),
             locale_by_country: self.locale_by_country,
             plain_characters: self.plain_characters,
+            allow_links: self.allow_links,
         }
     }
 }

@@ -11,6 +11,7 @@ use super::document::{DEFAULT_LIMITS, default_file, explain};
 use super::section::Shape;
 use super::sections::SECTIONS;
 use super::*;
+use crate::webhooks::address::Reach;
 
 fn wrong(text: &str) -> String {
     Settings::from_text(text).err().map(|problems| problems.to_string()).unwrap_or_default()
@@ -119,12 +120,24 @@ fn a_webhook_has_one_secret_or_two() {
     assert_eq!((&second[0].id, second[0].keys.len()), (&first[0].id, 2));
     assert_ne!(second[0].settings, first[0].settings);
     assert!(!format!("{settings:?}").contains("MfKQ9r8"));
-    let local = Settings::from_text(&format!(
-        "{}\n[webhooks]\nallow_private_addresses = true",
-        webhook("url = \"http://127.0.0.1:1/\"")
-    ))
-    .unwrap();
-    assert!(local.webhook_terms().allow_private);
+}
+
+#[test]
+fn webhooks_go_to_this_machine_in_a_trial_and_to_private_networks_if_told() {
+    let reach = |text: &str| Settings::from_text(text).map(|settings| settings.webhook_terms().reach);
+    for here in ["http://127.0.0.1:1/", "http://[::1]/", "http://localhost:9001/hook"] {
+        assert_eq!(reach(&webhook(&format!("url = \"{here}\""))).unwrap(), Reach::Trial, "{here}");
+    }
+    let private = webhook("url = \"http://10.0.0.1/\"");
+    assert!(reach(&private).is_err());
+    assert_eq!(reach(&format!("{private}\n[webhooks]\nallow_private_addresses = true")).unwrap(), Reach::Anywhere);
+    let production = |lines: &str| {
+        let gateway = "[[providers]]\nname = \"g\"\nuses = \"webhook\"\nurl = \"https://g.example/\"\nsecret = \"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX\"";
+        format!("{}\n{gateway}\n[server]\nproduction = true", webhook(lines))
+    };
+    assert_eq!(reach(&production("url = \"https://a.example/\"")).unwrap(), Reach::Public);
+    let refused = reach(&production("url = \"https://127.0.0.1/\"")).unwrap_err();
+    assert!(refused.to_string().contains("no address of the public internet"), "{refused}");
 }
 
 /// What is written, and what is said about it.
@@ -196,10 +209,19 @@ fn what_is_wrong_is_named_with_its_line_and_what_to_write() {
         ),
         (
             "[store]\nlayout = \"minimal\"\n[[applications]]\nname = \"a\"\n[[applications.webhooks]]\nurl = \"http://a\"",
-            "the layout \"minimal\" keeps no events; use an SQLite file",
+            "the layout \"minimal\" keeps no events; write store.layout = \"standalone\"",
         ),
-        ("[guard]\nmode = \"enforce\"", "guard.mode: this version has no guard yet"),
-        ("[guard]\nmode = \"observe\"", "would protect nobody"),
+        ("[guard]\nmode = \"enforced\"", "guard.mode: must be \"off\", \"observe\" or \"enforce\""),
+        ("[guard]\nleast_conversion = 101", "guard.least_conversion: must be 1 to 100, not 101"),
+        ("[guard]\nunconfirmed = 0", "guard.unconfirmed: must be 1 to 1000000, not 0"),
+        (
+            "[[applications]]\nname = \"a\"\n[applications.guard]\nwindow = \"1s\"",
+            "applications.guard.window: must be 1m to 31d",
+        ),
+        (
+            "[[applications]]\nname = \"a\"\n[applications.guard]\nmod = \"off\"",
+            "applications.guard.mod: no such key; did you mean `mode`?",
+        ),
         ("[delivery]\nunknown = \"nexxt\"", "did you mean \"next\"?"),
         ("[log]\nlevel = \"verbose\"", "log.level: must be \"off\", \"error\", \"warn\", \"info\""),
         ("[limits]\nper = \"client\"", "countersign.toml:1: limits: must be rows: write [[limits]]"),
@@ -226,14 +248,14 @@ fn what_is_wrong_is_named_with_its_line_and_what_to_write() {
         ),
         (&webhook("url = \"ftp://a\""), "applications.webhooks.url: must be an http:// or https:// URL"),
         (&webhook("url = \"https://u:p@a/\""), "takes no user, password or #"),
-        (&webhook("url = \"http://127.1/\""), "127.0.0.1 is no address of the public internet"),
-        (&webhook("url = \"http://[::1]/\""), "set webhooks.allow_private_addresses = true"),
+        (&webhook("url = \"http://10.1/\""), "10.0.0.1 is no address of the public internet"),
+        (&webhook("url = \"http://[fd12::1]/\""), "set webhooks.allow_private_addresses = true"),
         (&webhook("url = \"https://a/\"\nevents = []"), "write [\"*\"] for all"),
         (
             &webhook("url = \"https://a/\"\nevents = [\"verification.aproved\"]"),
             "did you mean `verification.approved`?",
         ),
-        (&webhook("url = \"https://a/\"\nevents = [\"guard.blocked\"]"), "this version has no guard yet"),
+        (&webhook("url = \"https://a/\"\nevents = [\"guard.bloked\"]"), "did you mean `guard.blocked`?"),
         (&webhook("url = \"https://a/\"\nsecret_file = \"/nowhere\""), "`secret` is set too; keep one of the two"),
         (
             &webhook(
@@ -509,13 +531,13 @@ fn a_wrong_variable_is_an_error_that_names_it() {
             "5m",
             "COUNTERSIGN_POLICY__TTLL: policy.ttll: no such setting; did you mean COUNTERSIGN_POLICY__TTL?",
         ),
-        ("COUNTERSIGN_POLIC__TTL", "5m", "COUNTERSIGN_POLIC__TTL: polic: no such setting"),
+        ("COUNTERSIGN_POLIC__TTL", "5m", "COUNTERSIGN_POLIC__TTL: polic: no such setting; there is: server, store"),
         ("COUNTERSIGN_POLICY__TTL", "soon", "COUNTERSIGN_POLICY__TTL: policy.ttl: must be a duration"),
         ("COUNTERSIGN_POLICY_TTL", "5m", "write COUNTERSIGN_POLICY__TTL, with two underscores"),
         ("COUNTERSIGN_SERVER__PRODUCTION", "maybe", "must be true or false"),
         ("COUNTERSIGN_PROVIDERS__1__NAME", "x", "number rows from 0 without a gap"),
         ("COUNTERSIGN_LIMITS__QUOTA", "x", "…__0__QUOTA"),
-        ("COUNTERSIGN_GUARD__MODE", "enforce", "COUNTERSIGN_GUARD__MODE: guard.mode: this version has no guard"),
+        ("COUNTERSIGN_GUARD__MODE", "on", "COUNTERSIGN_GUARD__MODE: guard.mode: must be \"off\""),
         ("COUNTERSIGN_POLICY__TTL__MORE", "5m", "its parent is a single value"),
     ] {
         let text = if name.contains("MORE") { "[policy]\nttl = \"5m\"" } else { "" };
@@ -651,7 +673,7 @@ fn any_value() -> impl Strategy<Value = toml::Value> {
             SECTIONS
                 .iter()
                 .flat_map(|section| section.names().into_iter().chain([section.path]))
-                .chain(["simple", "twilio", "limits", "webhooks", "templates", "en", "url", "secret_file"])
+                .chain(["simple", "twilio", "camara", "limits", "webhooks", "templates", "en", "url", "secret_file"])
                 .collect::<Vec<_>>(),
         );
         prop_oneof![

@@ -219,6 +219,7 @@ pub(crate) fn unknown_variable(name: &str, parent: &str, known: &[&str]) -> Stri
             let stem = name.rfind("__").map_or(PREFIX, |at| &name[..at + 2]);
             format!("no such setting; did you mean {stem}{}?", meant.to_uppercase())
         }
+        None if parent.is_empty() => format!("no such setting; there is: {}", known.join(", ")),
         None => format!("no such setting in [{parent}]; there is: {}", known.join(", ")),
     }
 }

@@ -254,8 +254,8 @@ choice!(
 pub(crate) use choice;
 
 impl Value for NumberType {
-    const KIND: &'static str = "one of \"mobile\", \"fixed_line\", \"fixed_line_or_mobile\", \"toll_free\", \"premium_rate\", \"shared_cost\", \"voip\", \"personal\", \"pager\", \"uan\", \"voicemail\", \"unknown\"";
-    const LIST: &'static str = "a list of types: \"mobile\", \"fixed_line\", \"fixed_line_or_mobile\", \"toll_free\", \"premium_rate\", \"shared_cost\", \"voip\", \"personal\", \"pager\", \"uan\", \"voicemail\", \"unknown\"";
+    const KIND: &'static str = "one of \"mobile\", \"fixed_line\", \"fixed_line_or_mobile\", \"toll_free\", \"premium_rate\", \"shared_cost\", \"voip\", \"personal\", \"pager\", \"uan\", \"voicemail\", \"satellite\", \"unknown\"";
+    const LIST: &'static str = "a list of types: \"mobile\", \"fixed_line\", \"fixed_line_or_mobile\", \"toll_free\", \"premium_rate\", \"shared_cost\", \"voip\", \"personal\", \"pager\", \"uan\", \"voicemail\", \"satellite\", \"unknown\"";
     fn read(node: &Node) -> Result<Self, String> {
         text(node).and_then(|text| text.trim().parse().ok()).map_or_else(|| instead(node, Self::KIND), Ok)
     }

@@ -14,7 +14,8 @@ use super::sections::{WebhookKeys, WebhookTerms};
 use super::suggest;
 use super::tree::{Data, Node};
 use super::value::{Field, Value, blank, instead, text};
-use crate::webhooks::{Endpoint, address};
+use crate::webhooks::Endpoint;
+use crate::webhooks::address::Reach;
 
 blank!(WebhookSecrets, SecretFiles, WebhookEvents);
 
@@ -101,9 +102,8 @@ impl Value for WebhookEvents {
             let found = EventKind::ALL.into_iter().find(|kind| kind.as_str() == name);
             found.ok_or_else(|| match name {
                 "*" => "\"*\" is every event already; leave out the others, or the \"*\"".to_owned(),
-                "guard.blocked" => "this version has no guard yet, so nothing is blocked; leave it out".to_owned(),
                 _ => {
-                    format!("there is no event `{name}`{}; there is: {}", suggest::hint(name, &known), known.join(", "))
+                    format!("there is no event `{name}`{}", suggest::hint(name, &known))
                 }
             })
         };
@@ -118,8 +118,19 @@ fn instead_of<T>(node: &Node, error: String) -> Result<T, String> {
     if matches!(node.data, Data::List(_) | Data::Raw(_)) { Err(error) } else { instead(node, WebhookEvents::KIND) }
 }
 
+impl WebhookTerms {
+    /// How far off endpoints may be.
+    pub(super) const fn reach(&self, production: bool) -> Reach {
+        match (self.allow_private_addresses, production) {
+            (true, _) => Reach::Anywhere,
+            (false, true) => Reach::Public,
+            (false, false) => Reach::Trial,
+        }
+    }
+}
+
 /// The endpoints of an application.
-pub(super) fn endpoints(row: &Table<'_>, application: &ApplicationName, terms: &WebhookTerms) -> Vec<Endpoint> {
+pub(super) fn endpoints(row: &Table<'_>, application: &ApplicationName, reach: Reach) -> Vec<Endpoint> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
     for row in row.rows("webhooks").unwrap_or_default() {
         row.finish(&WebhookKeys::SECTION.names(), &super::read::elsewhere);
@@ -129,11 +140,10 @@ pub(super) fn endpoints(row: &Table<'_>, application: &ApplicationName, terms: &
         let Some(WebhookUrl(url)) = keys.url.0 else { continue };
         let literal = url.host_str().map(|host| host.trim_start_matches('[').trim_end_matches(']'));
         if let Some(address) = literal.and_then(|host| host.parse().ok())
-            && !terms.allow_private_addresses
-            && !address::is_public(address)
+            && !reach.allows(address, true)
         {
             let text = format!(
-                "{address} is no address of the public internet; if it is meant, for development, set webhooks.allow_private_addresses = true"
+                "{address} is no address of the public internet; if it is meant, set webhooks.allow_private_addresses = true"
             );
             row.problem("url", text);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use countersign::core::guard::Mode;
 use countersign_store::layout::{DestinationFormat, Name, TableName};
 
 use super::suggest;
@@ -10,7 +11,7 @@ use super::tree::{Data, Node};
 use super::value::{Field, Value, blank, choice, instead, text};
 use crate::token::Algorithm;
 
-blank!(Algorithm, Listen, StoreUrl, Schema, Layout, ColumnNames, GuardMode, LogLevel, LogFormat, TestCode);
+blank!(Algorithm, Listen, StoreUrl, Schema, Layout, ColumnNames, Mode, LogLevel, LogFormat, TestCode);
 
 /// The address that the service listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,30 +206,6 @@ impl Value for ColumnNames {
     }
 }
 
-/// What the guard does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum GuardMode {
-    /// Nothing.
-    #[default]
-    Off,
-}
-
-impl Value for GuardMode {
-    const KIND: &'static str = "\"off\"";
-    fn read(node: &Node) -> Result<Self, String> {
-        match &node.data {
-            Data::Text(text) | Data::Raw(text) => match text.trim() {
-                "off" => Ok(Self::Off),
-                mode @ ("observe" | "enforce") => Err(format!(
-                    "this version has no guard yet, so \"{mode}\" would protect nobody; write \"off\", and rely on [[limits]] and policy.allowed_countries"
-                )),
-                _ => Err(format!("must be \"off\", not {}", node.describe())),
-            },
-            _ => Err(format!("must be \"off\", not {}", node.describe())),
-        }
-    }
-}
-
 /// The least important messages shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogLevel {
@@ -267,6 +244,7 @@ choice!(
     "error" => Self::Error, "warn" => Self::Warn, "info" => Self::Info, "debug" => Self::Debug, "trace" => Self::Trace,
 );
 
+choice!(Mode, "\"off\", \"observe\" or \"enforce\"", "off" => Self::Off, "observe" => Self::Observe, "enforce" => Self::Enforce);
 choice!(Algorithm, "\"EdDSA\" or \"ES256\"", "EdDSA" => Self::EdDsa, "ES256" => Self::Es256);
 
 /// How log lines look.

@@ -5,11 +5,17 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
+use super::written::Written;
+
 /// A whole answer.
 pub type Answer = Response<Bytes>;
 
 /// `application/json`.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Marks an answer about a state that passes although its status does not say so: the same request may succeed later.
+#[derive(Clone, Copy, Debug)]
+pub struct Passing;
 
 /// An answer with a JSON body.
 pub fn json<T: Serialize>(status: StatusCode, body: &T) -> Answer {
@@ -17,6 +23,11 @@ pub fn json<T: Serialize>(status: StatusCode, body: &T) -> Answer {
     let mut bytes = Vec::with_capacity(1280);
     let _ = serde_json::to_writer(&mut bytes, body);
     with_body(status, JSON, bytes.into())
+}
+
+/// An answer with a JSON body that was written already.
+pub fn written(status: StatusCode, body: Written) -> Answer {
+    with_body(status, JSON, body.into_body())
 }
 
 /// An answer with a body of this type.

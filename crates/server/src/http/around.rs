@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 use super::problem::Problem;
 use super::request_id::{self, X_REQUEST_ID};
 use super::router::refuse;
+use crate::api::camara;
 use crate::service::{Door, Shared};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -31,6 +32,8 @@ pub async fn around(State(door): State<Shared>, request: Request, next: Next) ->
     let method = name(request.method());
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    let is_camara = camara::is_of(door.settings.camara.as_ref(), request.uri().path());
+    let correlator = is_camara.then(|| camara::correlator(request.headers())).flatten();
     // The path, query and headers hold destinations and keys; the template holds none.
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), method, route);
     let _in_flight = door.metrics.begin_request();
@@ -43,6 +46,9 @@ pub async fn around(State(door): State<Shared>, request: Request, next: Next) ->
     headers.entry(CACHE_CONTROL).or_insert(NO_STORE);
     headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(NOSNIFF);
     headers.insert(X_REQUEST_ID, id);
+    if let Some(correlator) = correlator {
+        headers.insert(camara::X_CORRELATOR, correlator);
+    }
     let (status, took) = (response.status().as_u16(), started.elapsed());
     door.metrics.request_done(method, route, status, took);
     span.in_scope(|| tracing::info!(status, ms = took.as_secs_f64() * 1000.0, "answered"));

@@ -61,7 +61,7 @@ where
         let answered = door.verifier.answer_once(&application, &key, &request, |seed| async move {
             let answer = work(seed).await;
             let bytes = answer::encode(&answer);
-            if is_passing(answer.status()) { Kept::Forget(bytes) } else { Kept::Keep(bytes) }
+            if is_passing(&answer) { Kept::Forget(bytes) } else { Kept::Keep(bytes) }
         });
         answered.await
     });
@@ -80,8 +80,10 @@ where
 }
 
 /// About a state that passes: the same request may succeed later, so its answer is not the one to keep.
-fn is_passing(status: StatusCode) -> bool {
-    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+fn is_passing(answer: &Answer) -> bool {
+    let status = answer.status();
+    let marked = answer.extensions().get::<answer::Passing>().is_some();
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || marked
 }
 
 fn in_flight() -> Problem {

@@ -27,9 +27,8 @@ use super::client_address::Peer;
 use crate::metrics::Metrics;
 use crate::settings::Bounds;
 
-/// More headers than any client sends: 431.
-const MOST_HEADERS: usize = 100;
-/// A head (request line and headers) that is longer is 431 too. Bodies are read in pieces of at most this size.
+/// A head (request line and headers) that is longer is 431. So is one of more than 100 headers: that is hyper's own bound, and to
+/// set it would make room for so many at every request. Bodies are read in pieces of at most this size.
 const LONGEST_HEAD: usize = 32 * 1024;
 
 /// Serves connections until `closing`, then finishes what was begun, for at most `shutdown_within`.
@@ -41,10 +40,7 @@ pub async fn serve(
     closing: CancellationToken,
 ) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(bounds.headers_within)
-        .max_headers(MOST_HEADERS)
-        .max_buf_size(LONGEST_HEAD);
+    http.timer(TokioTimer::new()).header_read_timeout(bounds.headers_within).max_buf_size(LONGEST_HEAD);
     let cut = CancellationToken::new();
     let (open, tracker) =
         (Arc::new(Semaphore::new(bounds.connections.min(Semaphore::MAX_PERMITS))), TaskTracker::new());

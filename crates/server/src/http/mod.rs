@@ -15,6 +15,7 @@ pub mod prefer;
 pub mod problem;
 pub mod request_id;
 pub mod router;
+pub mod written;
 
 /// Runs to its end even if whoever waits for it is dropped, as happens when a client hangs up: between a commit and what follows
 /// from it nothing may be lost. `None` if it panicked.

@@ -66,6 +66,9 @@ kinds! {
     CountryBlocked = 403, "country_blocked", "This country is not written to";
     /// The application does not write to numbers of this type (toll-free, premium rate, …).
     NumberTypeBlocked = 403, "number_type_blocked", "Numbers of this type are not written to";
+    /// Messages to numbers like this one were not confirmed too often of late, and the application has its guard on. Neither which
+    /// numbers those are nor until when is said.
+    FraudSuspected = 403, "fraud_suspected", "This destination is not written to at present";
     /// There is no such thing, or it is another application's.
     NotFound = 404, "not_found", "Not found";
     /// The path exists; `Allow` says which methods it takes.
@@ -205,6 +208,7 @@ impl Problem {
             Refusal::UnsupportedChannel => Kind::UnsupportedChannel,
             Refusal::CountryBlocked => Kind::CountryBlocked,
             Refusal::NumberTypeBlocked => Kind::NumberTypeBlocked,
+            Refusal::FraudSuspected { .. } => Kind::FraudSuspected,
             Refusal::MaxSendsReached { .. } => Kind::MaxSendsReached,
             Refusal::ResendTooSoon { .. } => Kind::ResendTooSoon,
             Refusal::RateLimited { .. } => Kind::RateLimited,
@@ -271,6 +275,10 @@ impl Problem {
         let mut answer = answer::json(self.kind.status(), &body);
         let headers = answer.headers_mut();
         headers.insert(axum::http::header::CONTENT_TYPE, PROBLEM_JSON);
+        if self.kind == Kind::FraudSuspected {
+            answer.extensions_mut().insert(answer::Passing);
+        }
+        let headers = answer.headers_mut();
         if self.kind == Kind::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"countersign\""));
         }
@@ -380,6 +388,7 @@ mod tests {
             (Refusal::NotPending { status: Status::Approved }, 409),
             (Refusal::InvalidDestination(InvalidDestination::TooShort), 422),
             (Refusal::CountryBlocked, 403),
+            (Refusal::FraudSuspected { country: None }, 403),
             (Refusal::NumberTypeBlocked, 403),
             (Refusal::UnsupportedChannel, 422),
             (Refusal::MaxSendsReached { retry_after: wait }, 429),

@@ -21,8 +21,19 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 pub fn of(headers: &HeaderMap) -> HeaderValue {
     match headers.get(&X_REQUEST_ID) {
         Some(id) if is_fit(id.as_bytes()) => id.clone(),
-        _ => super::answer::value(format!("{:016x}-{:x}", *PROCESS, NEXT.fetch_add(1, Ordering::Relaxed))),
+        _ => ours(*PROCESS, NEXT.fetch_add(1, Ordering::Relaxed)),
     }
+}
+
+/// Two numbers of 16 hexadecimal digits and a dash between them.
+fn ours(process: u64, number: u64) -> HeaderValue {
+    let mut text = [b'-'; 33];
+    for (start, number) in [(0, process), (17, number)] {
+        for (nth, digit) in text[start..start + 16].iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(number >> (60 - 4 * nth)) as usize & 0xf];
+        }
+    }
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
 }
 
 fn is_fit(id: &[u8]) -> bool {
@@ -49,5 +60,6 @@ mod tests {
             assert!(is_fit(given(bad).as_bytes()) && given(bad) != bad, "{bad}");
         }
         assert_ne!(of(&HeaderMap::new()), of(&HeaderMap::new()));
+        assert_eq!(ours(0x0123_4567_89ab_cdef, 255), "0123456789abcdef-00000000000000ff");
     }
 }

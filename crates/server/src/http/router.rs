@@ -11,14 +11,16 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::around::around;
 use super::problem::{Kind, Problem};
-use crate::api::{native, openapi, ops, receipts, simple, twilio};
+use crate::api::{camara, native, openapi, ops, receipts, simple, twilio};
 use crate::pages;
 use crate::service::{Door, Shared};
 
 /// The whole service.
 pub fn build(door: Shared) -> Router {
     let (mut router, mut document) = documented().split_for_parts();
-    openapi::describe(&mut document, door.simple.as_ref().map(|simple| simple::document(&simple.prefix)));
+    let simple = door.simple.as_ref().map(|simple| simple::document(&simple.prefix));
+    let camara = door.settings.camara.as_ref();
+    openapi::describe(&mut document, simple, camara.map(|camara| camara::document(&camara.prefix)));
     openapi::served_at(&mut document, &door.settings.public_url);
     router = router.merge(pages::router(&door, openapi::bytes(&document)));
     if let Some(simple) = &door.simple {
@@ -26,6 +28,9 @@ pub fn build(door: Shared) -> Router {
     }
     if door.settings.twilio.is_some() {
         router = router.merge(twilio::router());
+    }
+    if let Some(camara) = camara {
+        router = router.merge(camara::router(camara));
     }
     router
         .fallback(no_such_path)
@@ -42,7 +47,8 @@ pub(crate) fn documented() -> OpenApiRouter<Shared> {
 /// The document without a server, for the command line and for golden files.
 pub(crate) fn document() -> OpenApi {
     let mut document = documented().into_openapi();
-    openapi::describe(&mut document, Some(simple::document(simple::DEFAULT_PREFIX)));
+    let (simple, camara) = (simple::document(simple::DEFAULT_PREFIX), camara::document(camara::DEFAULT_PREFIX));
+    openapi::describe(&mut document, Some(simple), Some(camara));
     document
 }
 
@@ -60,7 +66,11 @@ async fn no_such_path(State(door): State<Shared>, uri: Uri) -> Response {
     if door.settings.twilio.is_some() && twilio::is_of(uri.path()) {
         return twilio::No::not_found(uri.path()).into_response();
     }
-    Problem::new(Kind::NotFound, "there is no such path; /openapi.json lists them all").into_response()
+    let problem = Problem::new(Kind::NotFound, "there is no such path; /openapi.json lists them all");
+    if camara::is_of(door.settings.camara.as_ref(), uri.path()) {
+        return camara::No::from_problem(&problem).into_response();
+    }
+    problem.into_response()
 }
 
 async fn wrong_method(State(door): State<Shared>, uri: Uri) -> Response {
@@ -72,6 +82,9 @@ async fn wrong_method(State(door): State<Shared>, uri: Uri) -> Response {
 pub(crate) fn refuse(door: &Door, path: &str, problem: Problem) -> Response {
     if door.settings.twilio.is_some() && twilio::is_of(path) {
         return twilio::No::from_problem(&problem).into_response();
+    }
+    if camara::is_of(door.settings.camara.as_ref(), path) {
+        return camara::No::from_problem(&problem).into_response();
     }
     match simple::Endpoint::of(door, path) {
         Some(endpoint) => simple::No::from_problem(&problem).response(endpoint),

@@ -29,9 +29,6 @@ pub use countersign_providers as providers;
 /// Which tables the store has.
 pub use countersign_store::layout::Layout;
 
-/// How soon an application that another process creates is served here.
-const NEW_APPLICATIONS_EVERY: Duration = Duration::from_secs(1);
-
 /// How soon a key ring that was rotated is taken up here.
 const KEYS_EVERY: Duration = Duration::from_secs(1);
 
@@ -88,9 +85,7 @@ impl SetUpError {
 pub async fn open(settings: Arc<Settings>, observer: Option<Arc<dyn Observer>>) -> Result<Parts, SetUpError> {
     let Opened { ring, made: _, warning } =
         Ring::open_or_make(&key_file(&settings), settings.server.production, SystemClock.now())?;
-    // Somebody else's table is altered when somebody says so, not because a service starts.
-    let migrate = settings.store.migrate && !matches!(settings.layout, Layout::Existing(_));
-    let store = open_store(&settings, migrate)?;
+    let store = open_store(&settings, settings.store.migrate)?;
     let surroundings = Surroundings::default();
     let mut builder = Verifier::builder().store(Arc::clone(&store)).keys(ring.codes(SystemClock.now()));
     for provider in &settings.providers {
@@ -141,7 +136,7 @@ pub fn open_store(settings: &Settings, migrate: bool) -> Result<Arc<dyn Store>, 
                 readers: connections.saturating_sub(writers),
                 ..postgres::Options::default()
             };
-            Arc::new(postgres::PostgresStore::open((**target).clone(), options)?)
+            Arc::new(postgres::PostgresStore::open_as((**target).clone(), &settings.layout, options)?)
         }
         StoreUrl::Sqlite(path) => {
             let options = Options { migrate, ..Options::default() };
@@ -157,7 +152,9 @@ pub fn open_store(settings: &Settings, migrate: bool) -> Result<Arc<dyn Store>, 
 pub fn schema_sql(settings: &Settings) -> Result<String, StoreError> {
     let path = match &settings.store.url {
         #[cfg(feature = "postgres")]
-        StoreUrl::Postgres(_) => return Ok(postgres::migrations_sql(&settings.store.schema.0)),
+        StoreUrl::Postgres(target) => {
+            return postgres::schema_sql((**target).clone(), &settings.layout, &settings.store.schema.0);
+        }
         StoreUrl::Sqlite(path) => path.as_str(),
         StoreUrl::Memory => "",
     };
@@ -246,14 +243,19 @@ impl Parts {
         })
     }
 
-    /// Carries events to the endpoints of the configuration.
+    /// Carries events to the endpoints of the configuration and, where there can be some, of accounts.
     ///
     /// # Errors
     /// If TLS cannot be set up.
     pub fn webhooks(&self, metrics: Option<Arc<Metrics>>) -> Result<Webhooks, SetUpError> {
         let (endpoints, terms) = (self.settings.webhook_endpoints(), self.settings.webhook_terms());
-        Webhooks::new(self.verifier.clone(), endpoints, terms, metrics)
-            .map_err(|problem| SetUpError::Verifier(Broken::SetUp(format!("webhooks: {problem}"))))
+        let webhooks = Webhooks::new(self.verifier.clone(), endpoints, terms, metrics)
+            .map_err(|problem| SetUpError::Verifier(Broken::SetUp(format!("webhooks: {problem}"))))?;
+        Ok(if self.settings.tells_accounts() {
+            webhooks.following_accounts(self.settings.account_reach())
+        } else {
+            webhooks
+        })
     }
 
     /// Makes the store know every application of the configuration.
@@ -287,23 +289,13 @@ impl Parts {
         Ok((name, key))
     }
 
-    /// Takes up applications that other processes create (`countersign app create`), until the task is aborted.
-    #[must_use]
-    pub fn watch_applications(&self) -> JoinHandle<()> {
-        let (settings, verifier) = (Arc::clone(&self.settings), self.verifier.clone());
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(NEW_APPLICATIONS_EVERY).await;
-                // A store that is away is noticed by those who wait for an answer.
-                let Ok(records) = verifier.store().applications().await else { continue };
-                for record in records {
-                    if verifier.application(&record.name).is_err() {
-                        tracing::info!(application = %record.name, "a new application");
-                        verifier.set_application(settings.application(&record.name));
-                    }
-                }
-            }
-        })
+    /// Takes up applications that other processes create (`countersign app create`) with their first request.
+    pub fn welcome_applications(&self) {
+        let settings = Arc::clone(&self.settings);
+        self.verifier.set_newcomers(move |name| {
+            tracing::info!(application = %name, "a new application");
+            settings.application(name)
+        });
     }
 }
 
@@ -363,10 +355,8 @@ mod tests {
         let name: ApplicationName = "other".parse().unwrap();
         assert!(parts.verifier.application(&name).is_err());
         parts.verifier.create_application(&name).await.unwrap();
-        let watch = parts.watch_applications();
-        tokio::time::sleep(NEW_APPLICATIONS_EVERY * 2).await;
+        parts.welcome_applications();
         assert_eq!(parts.verifier.application(&name).unwrap().policy.code_length, 7);
-        watch.abort();
         let again = open(settings, None).await.unwrap();
         assert_eq!(again.verifier.application(&name).unwrap().policy.code_length, 7);
     }

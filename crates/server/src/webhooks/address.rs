@@ -51,11 +51,34 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     }
 }
 
+/// How far webhooks may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// The public internet alone.
+    #[default]
+    Public,
+    /// And this machine, where the endpoint says so itself (`127.0.0.1`, `[::1]`, `localhost`): for a trial, whose application mostly
+    /// runs here. No other name leads here.
+    Trial,
+    /// Anywhere that this machine can reach.
+    Anywhere,
+}
+
+impl Reach {
+    /// Whether an address may be gone to that an endpoint's host leads to. `says` is whether the host itself tells which machine it is.
+    #[must_use]
+    pub fn allows(self, address: IpAddr, says: bool) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::Trial if says && address.is_loopback() => true,
+            Self::Public | Self::Trial => is_public(address),
+        }
+    }
+}
+
 /// Looks names up as the system does, and gives only the addresses that may be gone to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Guide {
-    pub allow_private: bool,
-}
+pub(super) struct Guide(pub Reach);
 
 /// A name that leads nowhere that may be gone to.
 #[derive(Clone, Copy, Debug)]
@@ -77,16 +100,17 @@ impl Guide {
     /// Why a host that is written as an address must not be gone to.
     pub fn refuses(self, host: &str) -> Option<NotPublic> {
         let address = host.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
-        (!self.allow_private && !is_public(address)).then_some(NotPublic(address))
+        (!self.0.allows(address, true)).then_some(NotPublic(address))
     }
 
     async fn look_up(self, name: String) -> Result<Addrs, Box<dyn Error + Send + Sync>> {
+        let says = name.eq_ignore_ascii_case("localhost");
         let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-        let (public, other): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|address| self.allow_private || is_public(address.ip()));
-        match (public.is_empty(), other.first()) {
+        let (allowed, other): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|address| self.0.allows(address.ip(), says));
+        match (allowed.is_empty(), other.first()) {
             (true, Some(other)) => Err(Box::new(NotPublic(other.ip()))),
-            _ => Ok(Box::new(public.into_iter())),
+            _ => Ok(Box::new(allowed.into_iter())),
         }
     }
 }
@@ -164,14 +188,27 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_is_judged_by_what_it_leads_to() {
-        let strict = Guide { allow_private: false };
+        let strict = Guide(Reach::Public);
         let refused = strict.look_up("localhost".to_owned()).await.err().unwrap();
         assert!(refused.to_string().contains("no address of the public internet"), "{refused}");
-        let open = Guide { allow_private: true };
+        let open = Guide(Reach::Anywhere);
         assert!(open.look_up("localhost".to_owned()).await.unwrap().count() > 0);
         assert!(strict.refuses("127.0.0.1").is_some() && strict.refuses("[::1]").is_some());
         assert!(strict.refuses("8.8.8.8").is_none() && strict.refuses("example.com").is_none());
         assert!(open.refuses("127.0.0.1").is_none());
+    }
+
+    #[tokio::test]
+    async fn in_a_trial_this_machine_is_gone_to_by_its_own_name_alone() {
+        let trial = Guide(Reach::Trial);
+        for here in ["127.0.0.1", "127.9.9.9", "[::1]", "8.8.8.8"] {
+            assert!(trial.refuses(here).is_none(), "{here}");
+        }
+        for elsewhere in ["10.0.0.1", "169.254.169.254", "192.168.1.1", "0.0.0.0", "[fd12::1]", "[::ffff:10.0.0.1]"] {
+            assert!(trial.refuses(elsewhere).is_some(), "{elsewhere}");
+        }
+        assert!(trial.look_up("localhost".to_owned()).await.unwrap().count() > 0);
+        assert!(!Reach::Trial.allows("127.0.0.1".parse().unwrap(), false), "another name that leads here");
     }
 
     proptest! {

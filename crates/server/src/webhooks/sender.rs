@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, StatusCode};
 
 use super::Endpoint;
-use super::address::{Guide, NotPublic};
+use super::address::{Guide, NotPublic, Reach};
 
 /// How much of an answer is read, so that its connection can be used again.
 const LONGEST_ANSWER: usize = 16 * 1024;
@@ -45,12 +45,12 @@ impl fmt::Debug for Sender {
 }
 
 impl Sender {
-    /// Gives an endpoint `timeout` to answer. With `allow_private` it goes anywhere: for development.
+    /// Gives an endpoint `timeout` to answer, and goes as far as `reach`.
     ///
     /// # Errors
     /// If TLS cannot be set up.
-    pub fn new(secure: bool, timeout: Duration, allow_private: bool) -> Result<Self, String> {
-        let guide = Guide { allow_private };
+    pub fn new(secure: bool, timeout: Duration, reach: Reach) -> Result<Self, String> {
+        let guide = Guide(reach);
         let client = built(client_builder(secure, timeout)?.dns_resolver(guide))?;
         Ok(Self { client, guide })
     }

@@ -2,6 +2,7 @@
 //! real sockets where time and bytes matter.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
+mod camara;
 mod idempotency;
 mod native;
 mod operation;

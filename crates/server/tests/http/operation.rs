@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Method;
+use countersign::core::health::HealthRow;
 use countersign::core::id::{ApplicationName, DeliveryId, VerificationId};
 use countersign::core::time::Timestamp;
 use countersign::core::verification::{Delivery, Verification};
@@ -106,7 +107,7 @@ async fn the_document_describes_what_is_served() {
             assert!(!operation["parameters"].to_string().contains("null\""), "{method} {path}");
         }
     }
-    assert_eq!(described, 17);
+    assert_eq!(described, 19);
     for reference in references(&document) {
         assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference} leads nowhere");
     }
@@ -132,7 +133,7 @@ pub struct Fragile {
     inner: MemoryStore,
     pub away: AtomicBool,
     hangs: AtomicBool,
-    panics: AtomicBool,
+    pub panics: AtomicBool,
 }
 
 impl Fragile {
@@ -218,6 +219,12 @@ impl Store for Fragile {
     fn webhook_position(&self, wanted: bool) -> BoxFuture<'_, StoreResult<Option<u64>>> {
         self.inner.webhook_position(wanted)
     }
+    fn health_position(&self) -> BoxFuture<'_, StoreResult<Option<u64>>> {
+        self.inner.health_position()
+    }
+    fn health(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<HealthRow>>> {
+        self.inner.health(since)
+    }
     fn webhook_endpoints(&self) -> BoxFuture<'_, StoreResult<Vec<WebhookEndpoint>>> {
         self.inner.webhook_endpoints()
     }
@@ -230,6 +237,8 @@ impl Store for Fragile {
     pass! {
         verification(application: &'a ApplicationName, id: VerificationId) -> Option<(Verification, Vec<Delivery>)>;
         list(filter: &'a ListFilter) -> Page;
+        verifications(ids: &'a [VerificationId]) -> Vec<(Verification, Vec<Delivery>)>;
+        take_up_health(from: u64, through: u64, rows: &'a [HealthRow]) -> bool;
         verification_of(application: &'a ApplicationName, delivery: DeliveryId) -> Option<(Verification, Vec<Delivery>)>;
         create_record(record: &'a Record) -> bool;
         update_record(record: &'a Record) -> bool;

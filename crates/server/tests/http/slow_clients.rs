@@ -4,12 +4,14 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use countersign_server::settings::Bounds;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use crate::support::{Setup, TO, new_key};
+use crate::support::{Setup, TO, name, new_key};
 
 const BOUNDS: Bounds = Bounds {
     body: 16 * 1024,
@@ -23,19 +25,23 @@ const BOUNDS: Bounds = Bounds {
 pub struct Server {
     pub address: SocketAddr,
     pub key: String,
+    /// The same for the Twilio dialect.
+    pub basic: String,
     _stop: oneshot::Sender<()>,
 }
 
 async fn serve(bounds: Bounds) -> Server {
     let (service, verifier, ..) = Setup::default().settings(|settings| settings.bounds = bounds).service();
     let key = new_key(&verifier, "default").await;
+    let account = verifier.create_key(&name("default")).await.unwrap();
+    let basic = STANDARD.encode(format!("{}:{}", account.account_sid, account.auth_token.as_str()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     tokio::spawn(service.serve(listener, async {
         let _ = stopped.await;
     }));
-    Server { address, key, _stop: stop }
+    Server { address, key, basic, _stop: stop }
 }
 
 /// Everything that comes until the other side closes; how long that took.
@@ -101,14 +107,22 @@ async fn bug_h7_a_slow_drip_of_headers_gains_no_time() {
 #[tokio::test]
 async fn bug_h7_half_a_body_is_408() {
     let server = serve(BOUNDS).await;
-    for (path, key) in [("/v1/verifications", &*server.key), ("/api/users/send-otp/", "")] {
+    let bearer = format!("Bearer {}", server.key);
+    let (json, form) = ("application/json", "application/x-www-form-urlencoded");
+    for (path, authorization, content_type, says) in [
+        ("/v1/verifications", &*bearer, json, "\"code\":\"request_timeout\""),
+        ("/api/users/send-otp/", "", json, "Invalid request body"),
+        ("/one-time-password-sms/v1/send-code", &*bearer, json, "\"code\":\"REQUEST_TIMEOUT\""),
+        ("/v2/Services", &*format!("Basic {}", server.basic), form, "\"code\":20408"),
+    ] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{\"to\":"
+            "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: {authorization}\r\ncontent-type: {content_type}\r\ncontent-length: 100\r\n\r\n{{\"to\":"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
         let (answer, took) = until_closed(&mut stream).await;
         assert!(answer.starts_with("HTTP/1.1 408") && took < Duration::from_secs(3), "{answer} {took:?}");
+        assert!(answer.contains(says), "{answer}");
     }
 }
 

@@ -15,7 +15,9 @@ use countersign_providers::{Inbox, ProviderConfig, ReceiptReader};
 use countersign_server::http::client_address::Peer;
 use countersign_server::metrics::Metrics;
 use countersign_server::service::Service;
-use countersign_server::settings::{Bounds, HttpSettings, SimpleSettings, TwilioSettings};
+use countersign_server::settings::{
+    Bounds, CamaraSettings, HttpSettings, SimpleSettings, TwilioSettings, WebhookRules,
+};
 use countersign_server::token::{Claims, TokenKey, TokenSigner};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -58,7 +60,8 @@ pub fn settings() -> HttpSettings {
             application: ApplicationName::default(),
             allowed_origins: vec!["https://app.example".into()],
         }),
-        twilio: Some(TwilioSettings::default()),
+        twilio: Some(TwilioSettings { webhooks: Some(WebhookRules::default()), ..TwilioSettings::default() }),
+        camara: Some(CamaraSettings { prefix: "/one-time-password-sms/v1".into(), ..CamaraSettings::default() }),
         bounds: Bounds::default(),
     }
 }

@@ -19,11 +19,14 @@ struct Account<'a> {
 }
 
 impl<'a> Account<'a> {
+    async fn without_service(app: &'a App, name: &ApplicationName) -> Self {
+        app.verifier.create_application(name).await.unwrap();
+        let key = app.verifier.create_key(name).await.unwrap();
+        Self { app, key, service: String::new() }
+    }
+
     async fn of(app: &'a App) -> Self {
-        let name = ApplicationName::default();
-        app.verifier.create_application(&name).await.unwrap();
-        let key = app.verifier.create_key(&name).await.unwrap();
-        let mut account = Self { app, key, service: String::new() };
+        let mut account = Self::without_service(app, &ApplicationName::default()).await;
         let services = account.ask(Method::GET, "/v2/Services", "").await.is(200);
         account.service = services["services"][0]["sid"].as_str().unwrap().to_owned();
         account
@@ -110,7 +113,21 @@ async fn bug_a17_without_its_store_this_door_evaluates_nothing() {
         assert!(!got.text().contains("secret-of-the-store"));
     }
     store.away.store(false, Ordering::Relaxed);
+    store.panics.store(true, Ordering::Relaxed);
+    for got in [account.send().await, account.check(&code).await] {
+        says(&got, 500, 20500);
+        assert!(!got.text().contains("secret-of-the-store"));
+    }
+    store.panics.store(false, Ordering::Relaxed);
     assert_eq!(account.check(&code).await.is(200)["valid"], json!(true));
     app.verifier.shut_down(Duration::from_secs(1)).await.unwrap();
     says(&account.send().await, 503, 20503);
+}
+
+#[tokio::test]
+async fn a_key_of_an_application_without_rules_may_do_nothing() {
+    let app = App::new().await;
+    let account = Account::without_service(&app, &"gone".parse().unwrap()).await;
+    says(&account.ask(Method::GET, "/v2/Services", "").await, 403, 20403);
+    says(&account.ask(Method::POST, "/v2/Services", "FriendlyName=x").await, 403, 20403);
 }

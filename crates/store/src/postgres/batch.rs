@@ -70,6 +70,8 @@ pub(super) struct Found {
     pub(super) row: Kept<Verification>,
     /// `None` if they were not asked for.
     pub(super) deliveries: Option<Vec<Kept<Delivery>>>,
+    /// Whether another took its place, where the latest is kept alone.
+    pub(super) gone: bool,
 }
 
 /// The batch's own view of the store.
@@ -83,6 +85,8 @@ pub(super) struct State {
     pub(super) guesses: HashMap<GuessKey, Kept<GuessLog>>,
     pub(super) events: Vec<Event>,
     pub(super) decoy: bool,
+    /// Whether nothing is kept of what came before the latest.
+    pub(super) latest_alone: bool,
     places: Vec<i64>,
 }
 
@@ -107,26 +111,18 @@ impl Questions {
 }
 
 impl State {
-    /// From the locked rows, and the place that each reference led to once they were locked.
+    /// From the locked rows, and the place that each question led to once they were locked.
     ///
     /// # Errors
-    /// A conflict if a reference leads to a row that is not among those locked: it began in the meantime.
+    /// A conflict if a question leads to a row that is not among those locked: it began in the meantime.
     pub(super) fn new(questions: Questions, rows: Vec<Placed>, resolved: &[(i64, i64, i64)]) -> Result<Self, Error> {
         let mut state = Self::default();
         let mut by_place = HashMap::with_capacity(rows.len());
-        let mut newest: HashMap<LatestKey, usize> = HashMap::new();
         for Placed { place, generation, row } in rows {
-            let at = state.found.len();
-            by_place.insert(place, at);
-            state.by_id.insert(row.id, Some(at));
-            if !questions.latest.is_empty() {
-                let kept = newest.entry(LatestKey::of(&row)).or_insert(at);
-                if state.found.get(*kept).is_some_and(|found| found.generation < generation) {
-                    *kept = at;
-                }
-            }
+            by_place.insert(place, state.found.len());
+            state.by_id.insert(row.id, Some(state.found.len()));
             let row = Kept { stored: true, changed: false, value: row };
-            state.found.push(Found { place, generation, row, deliveries: None });
+            state.found.push(Found { place, generation, row, deliveries: None, gone: false });
         }
         let mut answers = HashMap::with_capacity(resolved.len());
         for (kind, nth, place) in resolved {
@@ -134,17 +130,18 @@ impl State {
             answers.insert((*kind, *nth), found);
         }
         let numbered = |n: usize| i64::try_from(n + 1).unwrap_or(i64::MAX);
-        for id in questions.ids {
+        for (n, id) in questions.ids.into_iter().enumerate() {
             // What was locked under this id is what it leads to; a row that came later is for a later batch.
-            state.by_id.entry(id).or_insert(None);
+            let found = answers.get(&(0, numbered(n))).copied();
+            state.by_id.entry(id).or_insert(found);
         }
-        for key in questions.latest {
-            let found = newest.get(&key).copied();
+        for (n, key) in questions.latest.into_iter().enumerate() {
+            let found = answers.get(&(1, numbered(n))).copied();
             state.latest.insert(key, found);
         }
         for (n, key) in questions.references.into_iter().enumerate() {
             // The provider's own name for a message goes before ours.
-            let found = answers.get(&(0, numbered(n))).or_else(|| answers.get(&(1, numbered(n)))).copied();
+            let found = answers.get(&(2, numbered(n))).or_else(|| answers.get(&(3, numbered(n)))).copied();
             state.references.insert(key, found);
         }
         Ok(state)
@@ -277,6 +274,10 @@ impl State {
     }
 
     fn apply(&mut self, found: Option<usize>, changes: Changes) -> Result<(), Error> {
+        if let Some(row) = changes.ended {
+            let found = found.and_then(|at| self.found.get_mut(at)).ok_or_else(unread)?;
+            found.row = Kept { stored: found.row.stored, changed: true, value: row };
+        }
         let at = match changes.verification {
             Some(Write::Insert(row)) => Some(self.insert(row)?),
             Some(Write::Update(row)) => {
@@ -323,8 +324,22 @@ impl State {
         self.by_id.insert(row.id, Some(at));
         self.latest.insert(key, Some(at));
         let row = Kept { stored: false, changed: true, value: row };
-        self.found.push(Found { place, generation, row, deliveries: Some(Vec::new()) });
+        self.found.push(Found { place, generation, row, deliveries: Some(Vec::new()), gone: false });
+        if let Some(before) = before.filter(|_| self.latest_alone) {
+            self.forget(before);
+        }
         Ok(at)
+    }
+
+    /// For the decisions that come after this one it is not there.
+    fn forget(&mut self, at: usize) {
+        if let Some(found) = self.found.get_mut(at) {
+            found.gone = true;
+            self.by_id.insert(found.row.value.id, None);
+        }
+        for led_to in self.references.values_mut().filter(|led_to| **led_to == Some(at)) {
+            *led_to = None;
+        }
     }
 }
 

@@ -6,9 +6,12 @@
 use countersign::store::{StoreError, StoreResult};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::error::Error;
 use super::sql::quoted;
+use crate::layout::Layout;
+use crate::one_row::support_statements;
 
 /// A step: its name, its SQL, and the oldest schema version a program may know to work with what it leaves.
 struct Migration {
@@ -18,27 +21,73 @@ struct Migration {
 }
 
 /// The migrations in order; the version of a schema is how many were applied.
-const MIGRATIONS: [Migration; 1] = [Migration {
-    name: "0001_begin",
-    sql: include_str!("../../migrations/postgres/0001_begin.sql"),
-    compatible_from: 1,
-}];
+const MIGRATIONS: [Migration; 3] = [
+    Migration { name: "0001_begin", sql: include_str!("../../migrations/postgres/0001_begin.sql"), compatible_from: 1 },
+    Migration {
+        name: "0002_webhooks",
+        sql: include_str!("../../migrations/postgres/0002_webhooks.sql"),
+        compatible_from: 1,
+    },
+    Migration {
+        name: "0003_health",
+        sql: include_str!("../../migrations/postgres/0003_health.sql"),
+        compatible_from: 1,
+    },
+];
 
 /// The version that this program brings a schema to.
 pub const SCHEMA: u32 = MIGRATIONS.len() as u32;
 
 const KNOWN: i64 = MIGRATIONS.len() as i64;
 
-/// The SQL of all migrations, for those who want to read it or run it themselves.
+/// What the layout `minimal` has of its own in each step.
+const MINIMAL: [&str; MIGRATIONS.len()] = [include_str!("../../migrations/postgres/minimal/0001_begin.sql"), "", ""];
+const RECEIPT: &str = include_str!("../../migrations/postgres/receipt.sql");
+
+/// The SQL of a step as a layout needs it: one-row layouts take what supports verifications from the one migration.
+fn step_sql(layout: &Layout, number: usize, step: &Migration) -> String {
+    let (own, with_events) = match layout {
+        Layout::Standalone => return step.sql.to_owned(),
+        // The log of events is a history too.
+        Layout::Minimal => (MINIMAL.get(number).copied().unwrap_or_default(), false),
+        Layout::Existing(_) => ("", true),
+    };
+    let mut sql = own.to_owned();
+    if number == 0 {
+        sql.push_str(RECEIPT);
+    }
+    for statement in support_statements(step.sql, with_events) {
+        sql.push_str(&format!("\n{statement};\n"));
+    }
+    sql
+}
+
+/// The SQL of all migrations of the layout `standalone`, for those who want to read it or run it themselves.
 #[must_use]
 pub fn migrations_sql(schema: &str) -> String {
+    sql_since(schema, &Layout::Standalone, 0)
+}
+
+/// The SQL that brings a schema from a version up to date.
+pub(super) fn sql_since(schema: &str, layout: &Layout, version: usize) -> String {
     let last = MIGRATIONS.last().map_or(1, |migration| migration.compatible_from);
-    let steps: String = MIGRATIONS.iter().map(|step| format!("-- {}\n{}\n", step.name, step.sql)).collect();
+    let steps: String = MIGRATIONS
+        .iter()
+        .enumerate()
+        .skip(version)
+        .map(|(number, step)| format!("-- {}\n{}\n", step.name, step_sql(layout, number, step)))
+        .collect();
     format!(
         "BEGIN;\n{}\nSET LOCAL search_path = {};\n{steps}UPDATE countersign_schema SET version = {KNOWN}, compatible_from = {last};\nCOMMIT;\n",
         head(schema),
         quoted(schema),
     )
+}
+
+/// The SQL that a live schema lacks.
+pub(super) async fn lacking_sql(client: &Client, schema: &str, layout: &Layout) -> StoreResult<String> {
+    let (version, _) = version(client, schema).await.map_err(Error::into_store_error)?;
+    Ok(if version >= KNOWN { String::new() } else { sql_since(schema, layout, usize::try_from(version).unwrap_or(0)) })
 }
 
 /// What stands before the first migration: where the version is kept.
@@ -53,8 +102,11 @@ fn head(schema: &str) -> String {
 }
 
 /// Applies what is missing, or refuses.
-pub(super) async fn migrate(client: &Client, schema: &str, may_write: bool) -> StoreResult<()> {
+pub(super) async fn migrate(client: &Client, schema: &str, layout: &Layout, may_write: bool) -> StoreResult<()> {
     let (version, compatible_from) = version(client, schema).await.map_err(Error::into_store_error)?;
+    if version > 0 {
+        has_layout(client, schema, layout).await?;
+    }
     if version >= KNOWN {
         return fits(schema, version, compatible_from);
     }
@@ -67,7 +119,7 @@ pub(super) async fn migrate(client: &Client, schema: &str, may_write: bool) -> S
     let mut tries = 0;
     loop {
         tries += 1;
-        match apply(client, schema).await {
+        match apply(client, schema, layout).await {
             Err(Error::Conflict) if tries < 20 => {
                 let _ = client.batch_execute("ROLLBACK").await;
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -110,7 +162,7 @@ async fn version(client: &Client, schema: &str) -> Result<(i64, i64), Error> {
 }
 
 /// Migrates in one transaction, behind the lock of the version's row; what somebody else has made of it by then, if they were first.
-async fn apply(client: &Client, schema: &str) -> Result<Option<(i64, i64)>, Error> {
+async fn apply(client: &Client, schema: &str, layout: &Layout) -> Result<Option<(i64, i64)>, Error> {
     // A user who may use a schema need not be allowed to make one.
     if !has_table(client, schema).await? {
         client.batch_execute(&head(schema)).await.map_err(already_there)?;
@@ -126,8 +178,8 @@ async fn apply(client: &Client, schema: &str) -> Result<Option<(i64, i64)>, Erro
     client.batch_execute(&format!("SET LOCAL search_path = {}", quoted(schema))).await?;
     let done = usize::try_from(version).unwrap_or(0);
     let mut compatible_from = compatible_from;
-    for step in MIGRATIONS.iter().skip(done) {
-        client.batch_execute(step.sql).await?;
+    for (number, step) in MIGRATIONS.iter().enumerate().skip(done) {
+        client.batch_execute(&step_sql(layout, number, step)).await?;
         compatible_from = step.compatible_from;
     }
     let update =
@@ -136,9 +188,30 @@ async fn apply(client: &Client, schema: &str) -> Result<Option<(i64, i64)>, Erro
     Ok(None)
 }
 
+/// Refuses a schema of another layout by its name: which one it is shows in its tables.
+async fn has_layout(client: &Client, schema: &str, wanted: &Layout) -> StoreResult<()> {
+    let sql = "SELECT coalesce(bool_or(table_name = 'delivery' AND column_name = 'lease_until'), false), \
+               coalesce(bool_or(table_name = 'verification' AND column_name = 'state'), false) \
+               FROM information_schema.columns WHERE table_schema = $1";
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&schema, Type::TEXT)];
+    let row = client.query_typed_one(sql, &parameters).await.map_err(|error| Error::from(error).into_store_error())?;
+    let has = match (row.get(0), row.get(1)) {
+        (true, _) => "standalone",
+        (false, true) => "minimal",
+        (false, false) => "existing",
+    };
+    if has == wanted.as_str() {
+        return Ok(());
+    }
+    Err(StoreError::Inconsistent(format!(
+        "the schema {schema} has the layout \"{has}\"; write store.layout = \"{has}\", or name another schema in store.schema \
+         (`countersign export` and `import` move what is in it)"
+    )))
+}
+
 async fn has_table(client: &Client, schema: &str) -> Result<bool, Error> {
     let sql = "SELECT EXISTS (SELECT 1 FROM information_schema.tables WHERE table_schema = $1 AND table_name = 'countersign_schema')";
-    let row = client.query_typed_one(sql, &[(&schema, tokio_postgres::types::Type::TEXT)]).await?;
+    let row = client.query_typed_one(sql, &[(&schema, Type::TEXT)]).await?;
     Ok(row.get(0))
 }
 

@@ -7,7 +7,9 @@
 
 mod batch;
 mod error;
+mod health;
 mod migrate;
+mod one_row;
 mod pool;
 mod queue;
 mod read;
@@ -18,6 +20,7 @@ mod target;
 mod tls;
 mod transaction;
 mod transfer;
+mod webhook;
 mod write;
 mod writer;
 
@@ -25,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countersign::core::event::Event;
+use countersign::core::health::HealthRow;
 use countersign::core::id::{ApplicationName, DeliveryId, VerificationId};
 use countersign::core::time::Timestamp;
 use countersign::sender::BoxFuture;
@@ -45,6 +49,8 @@ use queue::Waiting;
 use sql::Sql;
 pub use target::{BadTarget, SslVerify, Target};
 use writer::Writer;
+
+use crate::layout::Layout;
 
 /// How long anybody who serves a request waits for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_700);
@@ -122,31 +128,29 @@ impl PostgresStore {
     /// [`StoreError::Unavailable`] if the server cannot be reached; [`StoreError::Inconsistent`] if its schema is newer than this
     /// program can work with, or a certificate file cannot be read.
     pub fn open(target: Target, options: Options) -> StoreResult<Self> {
-        if !is_schema_name(&options.schema) {
-            return Err(StoreError::Inconsistent(
-                "a schema's name is made of letters, digits and underscores".to_owned(),
-            ));
-        }
+        Self::open_as(target, &Layout::Standalone, options)
+    }
+
+    /// The same in any layout. What supports the table of [`Layout::Existing`] is in our own schema.
+    ///
+    /// # Errors
+    /// As [`PostgresStore::open`]; [`StoreError::Inconsistent`] also if the application's table cannot hold verifications, or lacks
+    /// columns of ours and [`Options::migrate`] does not let us add them.
+    pub fn open_as(target: Target, layout: &Layout, options: Options) -> StoreResult<Self> {
+        must_be_schema_name(&options.schema)?;
         let pool = Arc::new(Pool::new(target, options.readers.max(1))?);
-        let inner = Arc::new(Inner {
-            pool,
-            sql: Arc::new(Sql::new(&options.schema)),
-            waiting: Arc::default(),
-            expired_through: Mutex::new(i64::MIN),
-            cleaned_through: Mutex::default(),
-        });
         let (opened, is_open) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
         let (ending, ended) = oneshot::channel();
-        let sees = Arc::clone(&inner);
+        let layout = layout.clone();
         std::thread::Builder::new()
             .name("countersign-postgres".to_owned())
             .spawn(move || {
-                live(&sees, &options, &opened, stopped);
+                live(pool, &layout, &options, &opened, stopped);
                 let _ = ending.send(());
             })
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let handle =
+        let (handle, inner) =
             is_open.recv().unwrap_or_else(|_| Err(StoreError::Unavailable("the store's thread ended".to_owned())))?;
         Ok(Self { inner, handle, stop: Mutex::new(Some(stop)), ended: Mutex::new(Some(ended)) })
     }
@@ -206,27 +210,80 @@ impl PostgresStore {
     }
 }
 
+fn must_be_schema_name(name: &str) -> StoreResult<()> {
+    if is_schema_name(name) {
+        return Ok(());
+    }
+    Err(StoreError::Inconsistent("a schema's name is made of letters, digits and underscores".to_owned()))
+}
+
+/// The SQL that a layout needs, for those who want to read it or run it themselves: all of it in a schema of our own, and what a live
+/// table of the application lacks. Blocks until that is known.
+///
+/// # Errors
+/// [`StoreError`] if the application's database cannot be read, or its table cannot hold verifications.
+pub fn schema_sql(target: Target, layout: &Layout, schema: &str) -> StoreResult<String> {
+    must_be_schema_name(schema)?;
+    let Layout::Existing(existing) = layout else { return Ok(migrate::sql_since(schema, layout, 0)) };
+    let (schema, existing) = (schema.to_owned(), existing.clone());
+    // Whoever asks may be on a runtime of their own.
+    let reading = std::thread::spawn(move || {
+        let pool = Pool::new(target, 1)?;
+        let runtime = runtime()?;
+        runtime.block_on(async {
+            let client = pool.connect().await.map_err(Error::into_store_error)?;
+            one_row::schema::existing_sql(&client, &schema, &existing).await
+        })
+    });
+    reading.join().unwrap_or_else(|_| Err(StoreError::Unavailable("the database could not be read".to_owned())))
+}
+
+fn runtime() -> StoreResult<tokio::runtime::Runtime> {
+    let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    made.map_err(|error| StoreError::Unavailable(error.to_string()))
+}
+
+/// Brings the database up to date or refuses it; what is asked there.
+async fn prepare(pool: &Pool, layout: &Layout, options: &Options) -> StoreResult<Sql> {
+    let (schema, may_write) = (options.schema.as_str(), options.migrate);
+    let client = pool.connect().await.map_err(Error::into_store_error)?;
+    let one_row = match layout {
+        Layout::Existing(existing) => Some(one_row::schema::open_existing(&client, schema, existing, may_write).await?),
+        Layout::Standalone | Layout::Minimal => {
+            migrate::migrate(&client, schema, layout, may_write).await?;
+            if *layout == Layout::Minimal { Some(one_row::schema::minimal(schema)?) } else { None }
+        }
+    };
+    pool.put_back(client);
+    Ok(Sql::new(schema, one_row))
+}
+
+type Opened = StoreResult<(Handle, Arc<Inner>)>;
+
 /// The store's thread: connects, migrates, then runs whatever is asked until it is told to stop.
 fn live(
-    inner: &Arc<Inner>,
+    pool: Arc<Pool>,
+    layout: &Layout,
     options: &Options,
-    opened: &std::sync::mpsc::SyncSender<StoreResult<Handle>>,
+    opened: &std::sync::mpsc::SyncSender<Opened>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => return drop(opened.send(Err(StoreError::Unavailable(error.to_string())))),
+        Err(error) => return drop(opened.send(Err(error))),
     };
     runtime.block_on(async {
-        let migrated = async {
-            let client = inner.pool.connect().await.map_err(Error::into_store_error)?;
-            migrate::migrate(&client, &options.schema, options.migrate).await?;
-            inner.pool.put_back(client);
-            Ok(())
+        let sql = match prepare(&pool, layout, options).await {
+            Ok(sql) => sql,
+            Err(error) => return drop(opened.send(Err(error))),
         };
-        if let Err(error) = migrated.await {
-            return drop(opened.send(Err(error)));
-        }
+        let inner = Arc::new(Inner {
+            pool,
+            sql: Arc::new(sql),
+            waiting: Arc::default(),
+            expired_through: Mutex::new(i64::MIN),
+            cleaned_through: Mutex::default(),
+        });
         let writers: Vec<_> = (0..options.writers.max(1))
             .map(|_| {
                 let writer = Writer {
@@ -242,7 +299,7 @@ fn live(
         let watch = tokio::spawn(Arc::clone(&inner.pool).watch());
         let clock = Arc::clone(&inner.waiting).watch(Arc::clone(&inner.pool), ANSWER_WITHIN);
         let clock = tokio::spawn(clock);
-        let _ = opened.send(Ok(Handle::current()));
+        let _ = opened.send(Ok((Handle::current(), Arc::clone(&inner))));
         let _ = stopped.await;
         inner.waiting.close();
         for writer in writers {
@@ -252,10 +309,6 @@ fn live(
         clock.abort();
         inner.pool.close();
     });
-}
-
-fn no_webhooks() -> StoreError {
-    StoreError::Inconsistent("webhooks are not sent from PostgreSQL yet".to_owned())
 }
 
 impl Store for PostgresStore {
@@ -277,7 +330,12 @@ impl Store for PostgresStore {
         let application = application.clone();
         self.ask(ANSWER_WITHIN, move |client, sql| {
             let application = application.clone();
-            async move { read::verification(&client, &sql, &application, id).await }
+            async move {
+                match &sql.one_row {
+                    None => read::verification(&client, &sql, &application, id).await,
+                    Some(one) => one_row::verification(&client, one, &application, id).await,
+                }
+            }
         })
     }
 
@@ -289,7 +347,25 @@ impl Store for PostgresStore {
         let application = application.clone();
         self.ask(ANSWER_WITHIN, move |client, sql| {
             let application = application.clone();
-            async move { read::verification_of(&client, &sql, &application, delivery).await }
+            async move {
+                match &sql.one_row {
+                    None => read::verification_of(&client, &sql, &application, delivery).await,
+                    Some(one) => one_row::verification_of(&client, one, &application, delivery).await,
+                }
+            }
+        })
+    }
+
+    fn verifications<'a>(&'a self, ids: &'a [VerificationId]) -> BoxFuture<'a, StoreResult<Vec<WithDeliveries>>> {
+        let ids: Arc<[VerificationId]> = ids.into();
+        self.ask(BACKGROUND_WITHIN, move |client, sql| {
+            let ids = Arc::clone(&ids);
+            async move {
+                match &sql.one_row {
+                    None => read::verifications(&client, &sql, &ids).await,
+                    Some(one) => one_row::verifications(&client, one, &ids).await,
+                }
+            }
         })
     }
 
@@ -297,17 +373,27 @@ impl Store for PostgresStore {
         let filter = filter.clone();
         self.ask(ANSWER_WITHIN, move |client, sql| {
             let filter = filter.clone();
-            async move { read::list(&client, &sql, &filter).await }
+            async move {
+                match &sql.one_row {
+                    None => read::list(&client, &sql, &filter).await,
+                    Some(one) => one_row::list(&client, one, &filter).await,
+                }
+            }
         })
     }
 
     fn claim(&self, now: Timestamp, lease: Duration, most: usize) -> BoxFuture<'_, StoreResult<Vec<Claimed>>> {
         self.tell(ANSWER_WITHIN, move |client, sql| async move {
             // Almost always nothing is overdue: a read finds that out without a write.
-            if !read::has_overdue_delivery(&client, &sql, now).await? {
-                return Ok(Vec::new());
+            match &sql.one_row {
+                None if read::has_overdue_delivery(&client, &sql, now).await? => {
+                    write::claim(&client, &sql, now, lease, most).await
+                }
+                Some(one) if one_row::has_due(&client, one, now).await? => {
+                    one_row::claim(&client, &sql, one, now, lease, most).await
+                }
+                _ => Ok(Vec::new()),
             }
-            write::claim(&client, &sql, now, lease, most).await
         })
     }
 
@@ -317,6 +403,15 @@ impl Store for PostgresStore {
         most: usize,
     ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>> {
         Box::pin(async move {
+            if self.inner.sql.one_row.is_some() {
+                let ask = move |client: Arc<Client>, sql: Arc<Sql>| async move {
+                    match &sql.one_row {
+                        Some(one) => one_row::overdue(&client, one, now, most).await,
+                        None => Ok(Vec::new()),
+                    }
+                };
+                return self.ask(BACKGROUND_WITHIN, ask).await;
+            }
             let after = *self.inner.expired_through.lock().unwrap_or_else(PoisonError::into_inner);
             let rows = self
                 .ask(BACKGROUND_WITHIN, move |client, sql| async move {
@@ -335,10 +430,12 @@ impl Store for PostgresStore {
         now: Timestamp,
         most: usize,
     ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>> {
-        self.ask(
-            BACKGROUND_WITHIN,
-            move |client, sql| async move { read::to_follow_up(&client, &sql, now, most).await },
-        )
+        self.ask(BACKGROUND_WITHIN, move |client, sql| async move {
+            match &sql.one_row {
+                None => read::to_follow_up(&client, &sql, now, most).await,
+                Some(one) => one_row::to_follow_up(&client, one, now, most).await,
+            }
+        })
     }
 
     fn cleanup(
@@ -352,7 +449,10 @@ impl Store for PostgresStore {
             if dry_run {
                 return self
                     .ask(BACKGROUND_WITHIN, move |client, sql| async move {
-                        read::count_old(&client, &sql, before, now).await
+                        match &sql.one_row {
+                            None => read::count_old(&client, &sql, before, now).await,
+                            Some(one) => one_row::count_old(&client, &sql, one, before, now).await,
+                        }
                     })
                     .await;
             }
@@ -360,7 +460,12 @@ impl Store for PostgresStore {
             let (cleaned, next) = self
                 .ask(BACKGROUND_WITHIN, move |client, sql| {
                     let after = after.clone();
-                    async move { write::cleanup(&client, &sql, before, now, most, &after).await }
+                    async move {
+                        match &sql.one_row {
+                            None => write::cleanup(&client, &sql, before, now, most, &after).await,
+                            Some(one) => one_row::cleanup(&client, &sql, one, before, now, most, &after).await,
+                        }
+                    }
                 })
                 .await?;
             *self.inner.cleaned_through.lock().unwrap_or_else(PoisonError::into_inner) = next;
@@ -369,7 +474,43 @@ impl Store for PostgresStore {
     }
 
     fn events(&self, after: u64, most: usize) -> BoxFuture<'_, StoreResult<Vec<(u64, Event)>>> {
-        self.ask(ANSWER_WITHIN, move |client, sql| async move { read::events(&client, &sql, after, most).await })
+        self.ask(ANSWER_WITHIN, move |client, sql| async move {
+            match &sql.one_row {
+                Some(one) if !one.has_events() => Ok(Vec::new()),
+                _ => read::events(&client, &sql, after, most).await,
+            }
+        })
+    }
+
+    fn health_position(&self) -> BoxFuture<'_, StoreResult<Option<u64>>> {
+        self.ask(ANSWER_WITHIN, move |client, sql| async move {
+            if sql.one_row.is_some() {
+                return Ok(None);
+            }
+            health::position(&client, &sql).await.map(Some)
+        })
+    }
+
+    fn take_up_health<'a>(
+        &'a self,
+        from: u64,
+        through: u64,
+        rows: &'a [HealthRow],
+    ) -> BoxFuture<'a, StoreResult<bool>> {
+        let rows: Arc<[HealthRow]> = rows.into();
+        self.tell(BACKGROUND_WITHIN, move |client, sql| {
+            let rows = Arc::clone(&rows);
+            async move { Ok(sql.one_row.is_none() && health::take_up(&client, &sql, from, through, &rows).await?) }
+        })
+    }
+
+    fn health(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<HealthRow>>> {
+        self.ask(ANSWER_WITHIN, move |client, sql| async move {
+            if sql.one_row.is_some() {
+                return Ok(Vec::new());
+            }
+            health::since(&client, &sql, since).await
+        })
     }
 
     fn begin_answer<'a>(&'a self, key: &'a AnswerKey, fresh: NewAnswer) -> BoxFuture<'a, StoreResult<KeptAnswer>> {
@@ -505,48 +646,70 @@ impl Store for PostgresStore {
     }
 
     fn webhook_position(&self, wanted: bool) -> BoxFuture<'_, StoreResult<Option<u64>>> {
-        Box::pin(async move { if wanted { Err(no_webhooks()) } else { Ok(None) } })
+        self.ask(ANSWER_WITHIN, move |client, sql| async move { webhook::position(&client, &sql, wanted).await })
     }
 
     fn take_up_events<'a>(
         &'a self,
-        _: u64,
-        _: u64,
-        _: &'a [WebhookMessage],
+        from: u64,
+        through: u64,
+        messages: &'a [WebhookMessage],
     ) -> BoxFuture<'a, StoreResult<Option<u64>>> {
-        Box::pin(async { Err(no_webhooks()) })
+        let messages: Arc<[WebhookMessage]> = messages.into();
+        // Done twice it is done once: the position moves only from where it was.
+        self.ask(BACKGROUND_WITHIN, move |client, sql| {
+            let messages = Arc::clone(&messages);
+            async move { webhook::take_up(&client, &sql, from, through, &messages).await }
+        })
     }
 
     fn claim_webhooks<'a>(
         &'a self,
-        _: &'a str,
-        _: Timestamp,
-        _: Duration,
-        _: usize,
+        endpoint: &'a str,
+        now: Timestamp,
+        lease: Duration,
+        most: usize,
     ) -> BoxFuture<'a, StoreResult<Vec<WebhookMessage>>> {
-        Box::pin(async { Err(no_webhooks()) })
+        let endpoint = endpoint.to_owned();
+        self.tell(ANSWER_WITHIN, move |client, sql| {
+            let endpoint = endpoint.clone();
+            async move {
+                if !webhook::is_due(&client, &sql, &endpoint, now).await? {
+                    return Ok(Vec::new());
+                }
+                webhook::claim(&client, &sql, &endpoint, now, lease, most).await
+            }
+        })
     }
 
     fn settle_webhook<'a>(
         &'a self,
-        _: &'a WebhookMessage,
-        _: &'a WebhookOutcome,
-        _: Timestamp,
+        message: &'a WebhookMessage,
+        outcome: &'a WebhookOutcome,
+        now: Timestamp,
     ) -> BoxFuture<'a, StoreResult<bool>> {
-        Box::pin(async { Err(no_webhooks()) })
+        let (message, outcome) = (message.clone(), outcome.clone());
+        self.tell(ANSWER_WITHIN, move |client, sql| {
+            let (message, outcome) = (message.clone(), outcome.clone());
+            async move { webhook::settle(&client, &sql, &message, &outcome, now).await }
+        })
     }
 
     fn requeue_webhooks<'a>(
         &'a self,
-        _: &'a [String],
-        _: &'a Requeue,
-        _: Timestamp,
+        endpoints: &'a [String],
+        which: &'a Requeue,
+        now: Timestamp,
     ) -> BoxFuture<'a, StoreResult<u64>> {
-        Box::pin(async { Err(no_webhooks()) })
+        let (endpoints, which) = (endpoints.to_vec(), which.clone());
+        self.tell(BACKGROUND_WITHIN, move |client, sql| {
+            let (endpoints, which) = (endpoints.clone(), which.clone());
+            async move { webhook::requeue(&client, &sql, &endpoints, &which, now).await }
+        })
     }
 
     fn webhook_endpoints(&self) -> BoxFuture<'_, StoreResult<Vec<WebhookEndpoint>>> {
-        Box::pin(async { Ok(Vec::new()) })
+        self.ask(BACKGROUND_WITHIN, move |client, sql| async move { webhook::endpoints(&client, &sql).await })
     }
 
     fn ping(&self) -> BoxFuture<'_, StoreResult<()>> {

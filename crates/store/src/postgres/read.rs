@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use countersign::core::event::Event;
+use countersign::core::health;
 use countersign::core::id::{ApplicationName, DeliveryId, VerificationId};
 use countersign::core::time::Timestamp;
 use countersign::core::verification::{Delivery, Status, Verification};
@@ -174,13 +175,24 @@ pub(super) async fn to_follow_up(
 pub(super) async fn count_old(client: &Client, sql: &Sql, before: Timestamp, now: Timestamp) -> Result<Cleaned> {
     let parameters: [(&(dyn ToSql + Sync), Type); 2] =
         [(&before.as_millis(), Type::INT8), (&now.as_millis(), Type::INT8)];
-    let row = client.query_typed_one(&sql.count_old, &parameters).await?;
-    let mut columns = Columns::of(&row);
-    Ok(Cleaned {
-        verifications: columns.take::<i64>()?.unsigned_abs(),
-        others: columns.take::<i64>()?.unsigned_abs(),
-        more: false,
-    })
+    let verifications: i64 = first(&client.query_typed_one(&sql.count_old, &parameters[..1]).await?)?;
+    let others: i64 = first(&client.query_typed_one(&sql.count_forgettable, &parameters).await?)?;
+    let forgotten = (now - health::KEPT_FOR).as_millis();
+    let hours: i64 = first(&client.query_typed_one(&sql.count_health, &[(&forgotten, Type::INT8)]).await?)?;
+    let others = (others + hours).unsigned_abs();
+    Ok(Cleaned { verifications: verifications.unsigned_abs(), others, more: false })
+}
+
+/// Those of these that are there, whosever they are.
+pub(super) async fn verifications(
+    client: &Client,
+    sql: &Sql,
+    ids: &[VerificationId],
+) -> Result<Vec<(Verification, Vec<Delivery>)>> {
+    let ids: Vec<&[u8]> = ids.iter().map(|id| id.as_bytes().as_slice()).collect();
+    let rows = client.query_typed(&sql.known_verifications, &[(&ids, Type::BYTEA_ARRAY)]).await?;
+    let found = rows.iter().map(|row| Columns::of(row).verification()).collect::<Result<Vec<_>>>()?;
+    with_deliveries(client, sql, found).await
 }
 
 /// Those that have no place yet get one first.

@@ -38,7 +38,12 @@ impl<'a> Columns<'a> {
 
     /// The columns after those of `delivery_columns!`.
     pub(super) const fn behind_delivery(row: &'a Row) -> Self {
-        Self { row, next: 14 }
+        Self::at(row, 14)
+    }
+
+    /// The columns from one on.
+    pub(super) const fn at(row: &'a Row, next: usize) -> Self {
+        Self { row, next }
     }
 
     pub(super) fn take<T: FromSql<'a>>(&mut self) -> Result<T> {
@@ -67,7 +72,7 @@ impl<'a> Columns<'a> {
         self.take::<&str>()?.parse().map_err(|_| unreadable("a name"))
     }
 
-    fn named<T>(&mut self, read: impl FnOnce(&str) -> Option<T>) -> Result<T> {
+    pub(super) fn named<T>(&mut self, read: impl FnOnce(&str) -> Option<T>) -> Result<T> {
         read(self.take()?).ok_or_else(|| unreadable("a word that this version does not know"))
     }
 

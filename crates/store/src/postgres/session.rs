@@ -35,6 +35,8 @@ pub(super) trait Runs: Sync {
         statement: &'a str,
         parameters: &'a [Parameter<'a>],
     ) -> impl Future<Output = Result<u64, Error>> + Send + 'a;
+
+    fn commit(&self) -> impl Future<Output = Result<(), Error>> + Send + '_;
 }
 
 /// Each is sent whole, and planned each time.
@@ -45,6 +47,10 @@ impl Runs for Client {
 
     async fn execute<'a>(&'a self, statement: &'a str, parameters: &'a [Parameter<'a>]) -> Result<u64, Error> {
         self.execute_typed(statement, parameters).await.map_err(Error::from)
+    }
+
+    async fn commit(&self) -> Result<(), Error> {
+        self.batch_execute("COMMIT").await.map_err(Error::from)
     }
 }
 
@@ -120,10 +126,6 @@ impl Session {
         if is_here { Ok(()) } else { Err(Error::Moved) }
     }
 
-    pub(super) async fn commit(&self) -> Result<(), Error> {
-        self.client.batch_execute("COMMIT").await.map_err(Error::from)
-    }
-
     fn planned(&self, statement: &str) -> Option<&Statement> {
         self.planned.as_ref()?.statements.get(&address(statement))
     }
@@ -142,6 +144,10 @@ impl Runs for Session {
             return Runs::execute(&*self.client, statement, parameters).await;
         };
         self.client.execute(planned, &values(parameters)).await.map_err(Error::from)
+    }
+
+    async fn commit(&self) -> Result<(), Error> {
+        Runs::commit(&*self.client).await
     }
 }
 

@@ -2,19 +2,23 @@
 //! advisory lock; so they run behind a pooler that gives each transaction another connection. Where the session is ours, it keeps
 //! those of the batches planned (`session`).
 
+use super::one_row::OneRow;
+
 /// Declares the statements and fills in the schema once, when a store is opened.
 macro_rules! statements {
     ($($(#[doc = $about:literal])* $name:ident = $text:expr;)+) => {
         /// The statements of one store.
         pub(super) struct Sql {
+            /// Those of a table of which a row is a verification; `None` in the layout `standalone`.
+            pub(super) one_row: Option<OneRow>,
             $($(#[doc = $about])* pub(super) $name: String,)+
         }
 
         impl Sql {
             /// With a schema, as it is (it is quoted here).
-            pub(super) fn new(schema: &str) -> Self {
+            pub(super) fn new(schema: &str, one_row: Option<OneRow>) -> Self {
                 let prefix = format!("{}.", quoted(schema));
-                Self { $($name: $text.replace('@', &prefix),)+ }
+                Self { one_row, $($name: $text.replace('@', &prefix),)+ }
             }
         }
     };
@@ -98,9 +102,32 @@ macro_rules! answer_columns {
     };
 }
 
+macro_rules! webhook_columns {
+    () => {
+        "m.endpoint, m.id, m.application, m.verification, m.body, m.at, m.hold_until, m.expires_at, m.due_at, m.attempts"
+    };
+}
+
 macro_rules! event_columns {
     () => {
         "place, kind, application, verification, delivery, at"
+    };
+}
+
+macro_rules! health_columns {
+    () => {
+        "place, hour, application, provider, channel, country, sent, accepted, failed, unknown, delivered, undelivered, approved, \
+         delivered_ms, approved_ms"
+    };
+}
+
+/// Rows of figures, without their places: `$1..$5` keys, `$6..$14` numbers.
+macro_rules! health_rows {
+    () => {
+        "(hour, application, provider, channel, country, sent, accepted, failed, unknown, delivered, undelivered, approved, \
+         delivered_ms, approved_ms) SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], \
+         $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], \
+         $14::bigint[])"
     };
 }
 
@@ -117,11 +144,11 @@ macro_rules! latest {
 /// Which place each of these leads to, if any: `$1..$3` references, providers, references that are delivery ids.
 macro_rules! referenced {
     () => {
-        "SELECT 0::bigint AS kind, q.n, l.verification AS place FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q (reference, provider, n) \
+        "SELECT 2::bigint AS kind, q.n, l.verification AS place FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q (reference, provider, n) \
          CROSS JOIN LATERAL (SELECT w.verification FROM @delivery w WHERE w.message_id = q.reference AND w.provider = q.provider \
              ORDER BY w.verification DESC LIMIT 1) l \
          UNION ALL \
-         SELECT 1::bigint, q.n, w.verification FROM unnest($3::bytea[], $2::text[]) WITH ORDINALITY AS q (id, provider, n) \
+         SELECT 3::bigint, q.n, w.verification FROM unnest($3::bytea[], $2::text[]) WITH ORDINALITY AS q (id, provider, n) \
          JOIN @delivery w ON w.id = q.id AND w.provider = q.provider"
     };
 }
@@ -150,7 +177,7 @@ statements! {
     /// By references, or `$4` ids.
     lock_referenced = concat!("SELECT ", verification_columns!(), " FROM @verification v \
         WHERE v.place = ANY (ARRAY(SELECT r.place FROM (", referenced!(),
-        " UNION ALL SELECT 2::bigint, q.n, w.place FROM unnest($4::bytea[]) WITH ORDINALITY AS q (id, n) \
+        " UNION ALL SELECT 0::bigint, q.n, w.place FROM unnest($4::bytea[]) WITH ORDINALITY AS q (id, n) \
         JOIN @verification w ON w.id = q.id) r)) ORDER BY v.place FOR UPDATE OF v");
     /// What these lead to, now that the rows are locked.
     latest = latest!();
@@ -225,26 +252,37 @@ statements! {
     to_follow_up = "SELECT application, id FROM @verification WHERE follow_up_at IS NOT NULL AND follow_up_at <= $1 \
         ORDER BY follow_up_at LIMIT $2";
     /// Cleaning passes over what is locked: a decision has it, or another cleaner.
-    clean_verifications = "WITH old AS (SELECT place FROM @verification WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 \
-        FOR UPDATE SKIP LOCKED), \
+    /// `$3` is the place up to which events were taken up for webhooks, or null: what was not taken up stays, and its verification.
+    clean_verifications = "WITH old AS (SELECT place FROM @verification WHERE expires_at < $1 AND id NOT IN (\
+        SELECT verification FROM @event WHERE place > $3 \
+        UNION ALL SELECT verification FROM @event WHERE place IS NULL AND $3::bigint IS NOT NULL) \
+        ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
         gone AS (DELETE FROM @delivery d USING old WHERE d.verification = old.place) \
         DELETE FROM @verification v USING old WHERE v.place = old.place";
     /// The newest place stays with its event, so that a reader who stopped there finds where it was.
     clean_placed_events = "DELETE FROM @event WHERE place IN (SELECT place FROM @event WHERE place IS NOT NULL ORDER BY place LIMIT $2) \
-        AND at < $1 AND place < (SELECT place FROM @event_head)";
-    clean_waiting_events = "DELETE FROM @event WHERE place IS NULL AND at < $1 \
+        AND at < $1 AND place < (SELECT place FROM @event_head) AND place <= coalesce($3, 9223372036854775807)";
+    clean_waiting_events = "DELETE FROM @event WHERE place IS NULL AND at < $1 AND $3::bigint IS NULL \
         AND seq IN (SELECT seq FROM @event WHERE place IS NULL ORDER BY seq LIMIT $2)";
     clean_guesses = "DELETE FROM @guess_log g USING (SELECT application, destination FROM @guess_log WHERE forget_at <= $1 \
         LIMIT $2 FOR UPDATE SKIP LOCKED) old WHERE g.application = old.application AND g.destination = old.destination";
     clean_answers = "DELETE FROM @kept_answer k USING (SELECT application, key FROM @kept_answer WHERE expires_at <= $1 \
         LIMIT $2 FOR UPDATE SKIP LOCKED) old WHERE k.application = old.application AND k.key = old.key";
+    clean_expired_webhooks = "DELETE FROM @webhook_message m USING (SELECT endpoint, id FROM @webhook_message WHERE expires_at <= $1 \
+        LIMIT $2 FOR UPDATE SKIP LOCKED) old WHERE m.endpoint = old.endpoint AND m.id = old.id";
+    clean_done_webhooks = "DELETE FROM @webhook_message m USING (SELECT endpoint, id FROM @webhook_message WHERE NOT waits AND at < $1 \
+        ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED) old WHERE m.endpoint = old.endpoint AND m.id = old.id";
     /// Where a stretch of counters ends: `$1` where it begins, `$2` how many less one.
     limit_stretch = "SELECT key FROM @limit_state WHERE key > $1 ORDER BY key OFFSET $2 LIMIT 1";
     clean_limits = "DELETE FROM @limit_state l USING (SELECT key FROM @limit_state WHERE key > $1 AND ($2::text IS NULL OR key <= $2) \
         AND tat / 1000 + 1 <= $3 FOR UPDATE SKIP LOCKED) old WHERE l.key = old.key";
-    count_old = "SELECT (SELECT count(*) FROM @verification WHERE expires_at < $1), \
-        (SELECT count(*) FROM @limit_state WHERE tat / 1000 + 1 <= $2) + (SELECT count(*) FROM @guess_log WHERE forget_at <= $2) \
-        + (SELECT count(*) FROM @kept_answer WHERE expires_at <= $2)";
+    count_old = "SELECT count(*) FROM @verification WHERE expires_at < $1";
+    count_forgettable = "SELECT (SELECT count(*) FROM @limit_state WHERE tat / 1000 + 1 <= $2) \
+        + (SELECT count(*) FROM @guess_log WHERE forget_at <= $2) + (SELECT count(*) FROM @kept_answer WHERE expires_at <= $2) \
+        + (SELECT count(*) FROM @webhook_message WHERE expires_at <= $2) \
+        + (SELECT count(*) FROM @webhook_message WHERE NOT waits AND at < $1)";
+    count_health = "SELECT count(*) FROM @health WHERE hour < $1";
+    clean_health = "DELETE FROM @health WHERE place IN (SELECT place FROM @health WHERE hour < $1 ORDER BY hour LIMIT $2)";
     events_waiting = "SELECT EXISTS (SELECT 1 FROM @event WHERE place IS NULL)";
     /// Gives places, in a transaction that holds the head.
     lock_event_head = "SELECT place FROM @event_head FOR UPDATE";
@@ -252,6 +290,65 @@ statements! {
         FROM (SELECT seq FROM @event WHERE place IS NULL ORDER BY seq LIMIT $2) w) n WHERE e.seq = n.seq AND e.place IS NULL";
     set_event_head = "UPDATE @event_head SET place = $1";
     events = concat!("SELECT ", event_columns!(), " FROM @event WHERE place > $1 ORDER BY place LIMIT $2");
+
+    begin_taking_up = "INSERT INTO @webhook_position (one, place) SELECT 1, place FROM @event_head ON CONFLICT (one) DO NOTHING";
+    end_taking_up = "DELETE FROM @webhook_position";
+    taken_up = "SELECT place FROM @webhook_position";
+    /// Moves the position and keeps the messages, or does neither: whoever waited for the row finds another place in it.
+    take_up_events = "WITH moved AS (UPDATE @webhook_position SET place = $2 WHERE place = $1 RETURNING one) \
+        INSERT INTO @webhook_message AS m (endpoint, id, application, verification, body, at, hold_until, expires_at, due_at, attempts, waits) \
+        SELECT DISTINCT ON (q.endpoint, q.id) q.*, true FROM moved, unnest($3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], \
+        $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[]) \
+        AS q (endpoint, id, application, verification, body, at, hold_until, expires_at, due_at, attempts) ORDER BY q.endpoint, q.id \
+        ON CONFLICT (endpoint, id) DO UPDATE SET application = excluded.application, verification = excluded.verification, \
+        body = excluded.body, at = excluded.at, hold_until = excluded.hold_until, expires_at = excluded.expires_at, \
+        due_at = excluded.due_at, attempts = excluded.attempts, waits = true";
+    webhook_is_due = "SELECT EXISTS (SELECT 1 FROM @webhook_message WHERE endpoint = $1 AND due_at <= $2 AND waits) \
+        AND NOT EXISTS (SELECT 1 FROM @webhook_endpoint WHERE endpoint = $1 AND disabled_at IS NOT NULL)";
+    /// Takes messages. What somebody else has locked is passed over; what they had by then is due no more, and is looked at again.
+    claim_webhooks = concat!("WITH due AS (SELECT m.endpoint, m.id FROM @webhook_message m WHERE m.endpoint = $1 AND m.due_at <= $2 AND m.waits \
+        AND NOT EXISTS (SELECT 1 FROM @webhook_message e WHERE e.verification = m.verification AND e.waits AND e.endpoint = m.endpoint \
+        AND e.id < m.id AND e.hold_until > $2) \
+        AND NOT EXISTS (SELECT 1 FROM @webhook_endpoint WHERE endpoint = $1 AND disabled_at IS NOT NULL) \
+        ORDER BY m.id LIMIT $4 FOR UPDATE OF m SKIP LOCKED) \
+        UPDATE @webhook_message m SET due_at = $3, attempts = m.attempts + 1 FROM due WHERE m.endpoint = due.endpoint AND m.id = due.id \
+        RETURNING ", webhook_columns!());
+    settle_delivered = "WITH settled AS (UPDATE @webhook_message SET waits = false \
+        WHERE endpoint = $1 AND id = $2 AND attempts = $3 AND waits RETURNING endpoint), \
+        well AS (UPDATE @webhook_endpoint e SET failing_since = NULL FROM settled \
+        WHERE e.endpoint = settled.endpoint AND e.failing_since IS NOT NULL) SELECT count(*) FROM settled";
+    /// An attempt in vain: `$4` whether it waits still, `$5` until when; `$8` and `$9` disable the endpoint.
+    settle_failed = "WITH settled AS (UPDATE @webhook_message SET waits = $4, due_at = coalesce($5, due_at) \
+        WHERE endpoint = $1 AND id = $2 AND attempts = $3 AND waits RETURNING endpoint), \
+        ill AS (INSERT INTO @webhook_endpoint AS e (endpoint, failing_since, last_error, disabled_at, settings) \
+        SELECT endpoint, $6, $7, $8, $9 FROM settled ON CONFLICT (endpoint) DO UPDATE SET \
+        failing_since = coalesce(e.failing_since, excluded.failing_since), last_error = excluded.last_error, \
+        disabled_at = coalesce(excluded.disabled_at, e.disabled_at), settings = coalesce(excluded.settings, e.settings)) \
+        SELECT count(*) FROM settled";
+    /// Those of one event, those of a time, or those that wait anyway: then their endpoints are enabled.
+    requeue_webhooks = "WITH chosen AS (SELECT endpoint, id FROM @webhook_message WHERE endpoint = ANY ($1) \
+        AND (id = $3 OR at >= $4 AND at < $5 OR $6 AND waits) ORDER BY endpoint, id FOR UPDATE), \
+        again AS (UPDATE @webhook_message m SET waits = true, due_at = $2, attempts = 0 FROM chosen \
+        WHERE m.endpoint = chosen.endpoint AND m.id = chosen.id RETURNING m.id), \
+        enabled AS (UPDATE @webhook_endpoint SET disabled_at = NULL, settings = NULL \
+        WHERE $6 AND endpoint = ANY ($1) AND (SELECT count(*) FROM chosen) >= 0) SELECT count(*) FROM again";
+    webhook_endpoints = "SELECT endpoint, failing_since, last_error, disabled_at, settings FROM @webhook_endpoint";
+    webhooks_waiting = "SELECT endpoint, count(*), min(at) FROM @webhook_message WHERE waits GROUP BY endpoint";
+
+    health_position = "SELECT place FROM @health_position";
+    move_health_position = "UPDATE @health_position SET place = $2 WHERE place = $1";
+    /// Events that were loaded are not counted: what was counted of them is loaded too.
+    pass_health_position = "UPDATE @health_position SET place = $1 WHERE place < $1";
+    add_health = concat!("INSERT INTO @health AS h ", health_rows!(), " ON CONFLICT (hour, application, provider, channel, country) \
+        DO UPDATE SET sent = h.sent + excluded.sent, accepted = h.accepted + excluded.accepted, failed = h.failed + excluded.failed, \
+        unknown = h.unknown + excluded.unknown, delivered = h.delivered + excluded.delivered, \
+        undelivered = h.undelivered + excluded.undelivered, approved = h.approved + excluded.approved, \
+        delivered_ms = h.delivered_ms + excluded.delivered_ms, approved_ms = h.approved_ms + excluded.approved_ms");
+    health = concat!("SELECT ", health_columns!(), " FROM @health WHERE hour >= $1 ORDER BY hour");
+    dump_health = concat!("SELECT ", health_columns!(), " FROM @health WHERE place > $1 ORDER BY place LIMIT $2");
+    load_health = concat!("INSERT INTO @health ", health_rows!(), " ON CONFLICT DO NOTHING RETURNING ", health_columns!());
+    known_health = concat!("SELECT ", health_columns!(), " FROM @health WHERE (hour, application, provider, channel, country) \
+        IN (SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[]))");
 
     /// Begins an answer, or begins it anew if the one before has expired.
     begin_answer = "INSERT INTO @kept_answer AS k (application, key, fingerprint, seed, in_flight_until, expires_at, answer) \

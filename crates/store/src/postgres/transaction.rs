@@ -4,6 +4,7 @@
 //! never wait for each other in a circle. What is not there cannot be locked: who finds nothing inserts, a unique key lets one of two
 //! do so, and the other one runs again and finds it.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio_postgres::{Client, Row};
 
 use super::batch::{Found, Kept, LatestKey, Questions, State, Wanted};
 use super::error::Error;
+use super::one_row;
 use super::rows::{Columns, Placed, code_columns, first, instants_to_bytes, metadata_column, service_column, text};
 use super::session::{Parameter, Runs, Session};
 use super::sql::Sql;
@@ -49,13 +51,21 @@ pub(super) enum Outcome {
 
 /// Runs the jobs as if one after the other.
 pub(super) async fn run(session: &Session, sql: &Sql, jobs: &mut [&mut Box<dyn Job>]) -> Outcome {
+    if let Some(one) = &sql.one_row {
+        return one_row::run(session.client(), sql, one, jobs).await;
+    }
     match decide(session, sql, jobs).await {
-        Ok((state, deferred, charged)) => match commit(session, sql, &state).await {
-            Ok(()) => Outcome::Committed { deferred, charged },
-            // Whatever cut the connection, the commit may have been read before.
-            Err(Error::Cut(text)) => Outcome::Unknown(text),
-            Err(error) => Outcome::Failed(error),
-        },
+        Ok((state, deferred, charged)) => outcome(commit(session, sql, &state).await, deferred, charged),
+        Err(error) => Outcome::Failed(error),
+    }
+}
+
+/// What came of it, once a commit was on its way.
+pub(super) fn outcome(committed: Result<(), Error>, deferred: Vec<usize>, charged: usize) -> Outcome {
+    match committed {
+        Ok(()) => Outcome::Committed { deferred, charged },
+        // Whatever cut the connection, the commit may have been read before.
+        Err(Error::Cut(text)) => Outcome::Unknown(text),
         Err(error) => Outcome::Failed(error),
     }
 }
@@ -73,6 +83,12 @@ async fn decide(
     let beginning = jobs.iter().filter(|job| matches!(job.lookup(), Lookup::Latest { .. }));
     let new_places = i64::try_from(beginning.count()).unwrap_or(i64::MAX);
     read(session, sql, &mut state, wanted, new_places).await?;
+    let deferred = decide_each(&mut state, jobs)?;
+    Ok((state, deferred, charged))
+}
+
+/// Lets them decide, one after the other; which must wait for the next batch.
+pub(super) fn decide_each(state: &mut State, jobs: &mut [&mut Box<dyn Job>]) -> Result<Vec<usize>, Error> {
     let mut deferred = Vec::new();
     // A receipt names its message by what is in the store, so receipts come before those who might name messages anew.
     let is_receipt = |job: &dyn Job| matches!(job.lookup(), Lookup::ByReference { .. });
@@ -83,7 +99,7 @@ async fn decide(
             }
         }
     }
-    Ok((state, deferred, charged))
+    Ok(deferred)
 }
 
 /// First round trip. An id leads to one row for ever; where anything else leads must be looked at again once the locks are held.
@@ -119,13 +135,30 @@ async fn look_up(
         join(begin, join(lock_latest, join(lock_by_id, join(lock_referenced, resolve)))).await;
     begun?;
     let locked = [latest?, by_id?, referenced?];
-    let rows = locked.iter().flatten().map(|row| Columns::of(row).verification()).collect::<Result<_, _>>()?;
+    let rows: Vec<Placed> =
+        locked.iter().flatten().map(|row| Columns::of(row).verification()).collect::<Result<_, _>>()?;
     let resolved = resolved?;
     let resolved = resolved.iter().map(|row| {
         let mut columns = Columns::of(row);
         Ok((columns.take()?, columns.take()?, columns.take()?))
     });
-    Ok((rows, resolved.collect::<Result<_, Error>>()?))
+    let mut resolved = resolved.collect::<Result<Vec<_>, Error>>()?;
+    resolved.extend(newest(&questions.latest, &rows));
+    Ok((rows, resolved))
+}
+
+/// Which of the locked rows each key leads to. Whether there is a later one by now is asked in the second round trip.
+fn newest(keys: &[LatestKey], rows: &[Placed]) -> Vec<(i64, i64, i64)> {
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    let mut newest: HashMap<LatestKey, (i64, i64)> = HashMap::new();
+    for row in rows {
+        let kept = newest.entry(LatestKey::of(&row.row)).or_insert((row.generation, row.place));
+        *kept = (*kept).max((row.generation, row.place));
+    }
+    let numbered = keys.iter().zip(1_i64..);
+    numbered.filter_map(|(key, n)| newest.get(key).map(|(_, place)| (1, n, *place))).collect()
 }
 
 /// Keys, column by column.
@@ -157,7 +190,13 @@ impl<'a> Latest<'a> {
 }
 
 /// Second round trip.
-async fn read(session: &Session, sql: &Sql, state: &mut State, wanted: Wanted, new_places: i64) -> Result<(), Error> {
+pub(super) async fn read(
+    runs: &impl Runs,
+    sql: &Sql,
+    state: &mut State,
+    wanted: Wanted,
+    new_places: i64,
+) -> Result<(), Error> {
     let Wanted { limits, guesses, places, .. } = wanted;
     let keys: Vec<_> = limits.iter().map(|key| text(&key.0)).collect();
     let applications: Vec<&str> = guesses.iter().map(|key| key.application.as_str()).collect();
@@ -166,15 +205,15 @@ async fn read(session: &Session, sql: &Sql, state: &mut State, wanted: Wanted, n
     let of_limits: [Parameter<'_>; 1] = [(&keys, Type::TEXT_ARRAY)];
     let of_deliveries: [Parameter<'_>; 1] = [(&places, Type::INT8_ARRAY)];
     let of_places: [Parameter<'_>; 1] = [(&new_places, Type::INT8)];
-    let taken = state.taken_for_latest();
+    let taken = if sql.one_row.is_none() { state.taken_for_latest() } else { Vec::new() };
     let places_taken: Vec<i64> = column!(taken, row => row.1);
     let latest = Latest::of(taken.iter().map(|(key, _)| *key));
     let of_latest = latest.parameters();
-    let still = query_if(!taken.is_empty(), session, &sql.latest, &of_latest);
-    let found_guesses = query_if(!guesses.is_empty(), session, &sql.lock_guesses, &of_guesses);
-    let found_limits = query_if(!limits.is_empty(), session, &sql.lock_limits, &of_limits);
-    let found_deliveries = query_if(!places.is_empty(), session, &sql.deliveries, &of_deliveries);
-    let found_places = query_if(new_places > 0, session, &sql.new_places, &of_places);
+    let still = query_if(!taken.is_empty(), runs, &sql.latest, &of_latest);
+    let found_guesses = query_if(!guesses.is_empty(), runs, &sql.lock_guesses, &of_guesses);
+    let found_limits = query_if(!limits.is_empty(), runs, &sql.lock_limits, &of_limits);
+    let found_deliveries = query_if(!places.is_empty(), runs, &sql.deliveries, &of_deliveries);
+    let found_places = query_if(new_places > 0, runs, &sql.new_places, &of_places);
     let (still, ((found_guesses, found_limits), (found_deliveries, found_places))) =
         join(still, join(join(found_guesses, found_limits), join(found_deliveries, found_places))).await;
     for row in &still? {
@@ -214,11 +253,11 @@ async fn read(session: &Session, sql: &Sql, state: &mut State, wanted: Wanted, n
 
 async fn query_if(
     wanted: bool,
-    session: &Session,
+    runs: &impl Runs,
     statement: &str,
     parameters: &[Parameter<'_>],
 ) -> Result<Vec<Row>, Error> {
-    if wanted { session.query(statement, parameters).await } else { Ok(Vec::new()) }
+    if wanted { runs.query(statement, parameters).await } else { Ok(Vec::new()) }
 }
 
 /// From `WITH ORDINALITY` to an index.
@@ -226,7 +265,7 @@ fn numbered(n: i64) -> Option<usize> {
     usize::try_from(n - 1).ok()
 }
 
-type Writing<'a> = Pin<Box<dyn Future<Output = Result<Option<(u64, usize)>, Error>> + Send + 'a>>;
+pub(super) type Writing<'a> = Pin<Box<dyn Future<Output = Result<Option<(u64, usize)>, Error>> + Send + 'a>>;
 
 /// Third round trip: every kind of row in one statement, and the commit behind them. If one fails, the server turns the commit into
 /// a rollback.
@@ -239,10 +278,20 @@ async fn commit(session: &Session, sql: &Sql, state: &State) -> Result<(), Error
     if !state.events.is_empty() {
         writes.push(Box::pin(events(session, sql, state)));
     }
+    finish(session, sql, state, writes).await
+}
+
+/// The commit behind what is written.
+pub(super) async fn finish<'a>(
+    runs: &'a impl Runs,
+    sql: &'a Sql,
+    state: &State,
+    mut writes: Vec<Writing<'a>>,
+) -> Result<(), Error> {
     if state.decoy && writes.is_empty() {
-        writes.push(Box::pin(async { Ok(Some((session.execute(&sql.decoy, &[]).await?, 1))) }));
+        writes.push(Box::pin(async { Ok(Some((runs.execute(&sql.decoy, &[]).await?, 1))) }));
     }
-    writes.push(Box::pin(async { session.commit().await.map(|()| None) }));
+    writes.push(Box::pin(async { runs.commit().await.map(|()| None) }));
     // Fewer than 30 futures are polled in their order, and each hands over its message when it is polled first.
     let mut written = Ok(());
     for result in join_all(writes).await {
@@ -258,6 +307,10 @@ async fn commit(session: &Session, sql: &Sql, state: &State) -> Result<(), Error
         }
     }
     written
+}
+
+pub(super) async fn execute(client: &Client, statement: &str, parameters: &[Parameter<'_>]) -> Result<u64, Error> {
+    client.execute_typed(statement, parameters).await.map_err(Error::from)
 }
 
 fn changed<T>(rows: &[Kept<T>], stored: bool) -> impl Iterator<Item = &T> {
@@ -407,7 +460,7 @@ async fn update_deliveries(
     Ok(Some((session.execute(&sql.update_deliveries, &parameters).await?, rows.len())))
 }
 
-fn guesses<'a>(session: &'a Session, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
+pub(super) fn guesses<'a>(runs: &'a impl Runs, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
     for stored in [false, true] {
         let mut rows: Vec<_> = state.guesses.iter().filter(|(_, kept)| kept.changed && kept.stored == stored).collect();
         if rows.is_empty() {
@@ -424,12 +477,12 @@ fn guesses<'a>(session: &'a Session, sql: &'a Sql, state: &'a State, writes: &mu
                 (&column!(rows, row => instants_to_bytes(&row.1.value.by_destination)), Type::BYTEA_ARRAY),
                 (&column!(rows, row => row.1.value.forgettable_at().as_millis()), Type::INT8_ARRAY),
             ];
-            Ok(Some((session.execute(statement, &parameters).await?, rows.len())))
+            Ok(Some((runs.execute(statement, &parameters).await?, rows.len())))
         }));
     }
 }
 
-fn limits<'a>(session: &'a Session, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
+pub(super) fn limits<'a>(runs: &'a impl Runs, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
     for stored in [false, true] {
         let changed = state.limits.iter().filter(|(_, kept)| kept.changed && kept.stored == stored);
         let mut rows: Vec<_> = changed.filter_map(|(key, kept)| Some((key, kept.value?))).collect();
@@ -443,12 +496,12 @@ fn limits<'a>(session: &'a Session, sql: &'a Sql, state: &'a State, writes: &mut
                 (&column!(rows, row => text(&row.0.0)), Type::TEXT_ARRAY),
                 (&column!(rows, row => row.1.0), Type::INT8_ARRAY),
             ];
-            Ok(Some((session.execute(statement, &parameters).await?, rows.len())))
+            Ok(Some((runs.execute(statement, &parameters).await?, rows.len())))
         }));
     }
 }
 
-async fn events(session: &Session, sql: &Sql, state: &State) -> Result<Option<(u64, usize)>, Error> {
+pub(super) async fn events(runs: &impl Runs, sql: &Sql, state: &State) -> Result<Option<(u64, usize)>, Error> {
     let rows = &state.events;
     let parameters: [Parameter<'_>; 5] = [
         (&column!(rows, row => row.kind.as_str()), Type::TEXT_ARRAY),
@@ -457,7 +510,7 @@ async fn events(session: &Session, sql: &Sql, state: &State) -> Result<Option<(u
         (&column!(rows, row => row.delivery.as_ref().map(|id| id.as_bytes().as_slice())), Type::BYTEA_ARRAY),
         (&column!(rows, row => row.at.as_millis()), Type::INT8_ARRAY),
     ];
-    Ok(Some((session.execute(&sql.insert_events, &parameters).await?, rows.len())))
+    Ok(Some((runs.execute(&sql.insert_events, &parameters).await?, rows.len())))
 }
 
 /// Ends a transaction that failed, so that its connection can be used again.

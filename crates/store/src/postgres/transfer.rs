@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 
 use countersign::core::decision::GuessKey;
+use countersign::core::health::HealthRow;
 use countersign::core::id::{DeliveryId, VerificationId};
 use countersign::core::limit::{LimitKey, Tat};
 use countersign::core::time::Timestamp;
@@ -17,10 +18,10 @@ use tokio_postgres::{Client, Row};
 
 use super::batch::{Found, Kept, LatestKey};
 use super::error::Error;
-use super::read;
 use super::rows::{Columns, Placed, first, instants_to_bytes, service_column, text};
 use super::sql::Sql;
 use super::transaction::{insert_deliveries, insert_verifications, roll_back};
+use super::{health, one_row, read};
 use crate::json::hex;
 
 type Result<T> = std::result::Result<T, Error>;
@@ -62,12 +63,16 @@ pub(super) async fn dump(
         RowKind::Application => page(client, kind, &sql.dump_applications, &by_name).await,
         RowKind::Key => page(client, kind, &sql.dump_keys, &by_name).await,
         RowKind::Record => page(client, kind, &sql.dump_records, &by_number).await,
-        RowKind::Verification => {
-            in_transaction(client, BEGIN_READING, dump_verifications(client, sql, &by_number)).await
-        }
+        RowKind::Verification => match &sql.one_row {
+            Some(one) => one_row::dump(client, one, number, most).await,
+            None => in_transaction(client, BEGIN_READING, dump_verifications(client, sql, &by_number)).await,
+        },
         RowKind::Limit => page(client, kind, &sql.dump_limits, &by_name).await,
         RowKind::Guesses => page(client, kind, &sql.dump_guesses, &by_names).await,
         RowKind::Answer => page(client, kind, &sql.dump_answers, &by_names).await,
+        RowKind::Event if sql.one_row.as_ref().is_some_and(|one| !one.has_events()) => Ok(Vec::new()),
+        RowKind::Health if sql.one_row.is_some() => Ok(Vec::new()),
+        RowKind::Health => page(client, kind, &sql.dump_health, &by_number).await,
         RowKind::Event => {
             read::place_waiting_events(client, sql).await?;
             page(client, kind, &sql.events, &by_number).await
@@ -118,6 +123,10 @@ fn dumped(kind: RowKind, row: &Row) -> Result<Dumped> {
             let (place, event) = columns.event()?;
             (place.to_string(), TransferRow::Event(place, event))
         }
+        RowKind::Health => {
+            let (place, row) = health::row(row)?;
+            (place.to_string(), TransferRow::Health(row))
+        }
     };
     Ok(Dumped { place, row })
 }
@@ -149,7 +158,11 @@ pub(super) async fn load(client: &Client, sql: &Sql, rows: &[TransferRow]) -> Re
     in_transaction(client, &sql.begin, loading).await
 }
 
-async fn in_transaction<T>(client: &Client, begin: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn in_transaction<T>(
+    client: &Client,
+    begin: &str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     client.batch_execute(begin).await?;
     match work.await {
         Ok(done) => {
@@ -175,12 +188,20 @@ async fn load_kind(client: &Client, sql: &Sql, rows: &[TransferRow]) -> Result<V
         Some(RowKind::Record) => load_records(client, sql, rows).await,
         Some(RowKind::Verification) => {
             let rows = only!(rows, TransferRow::Verification(row, deliveries) => (&**row, deliveries.as_slice()));
-            load_verifications(client, sql, &rows).await
+            match &sql.one_row {
+                Some(one) => one_row::load(client, sql, one, &rows).await,
+                None => load_verifications(client, sql, &rows).await,
+            }
         }
         Some(RowKind::Limit) => load_limits(client, sql, rows).await,
         Some(RowKind::Guesses) => load_guesses(client, sql, rows).await,
         Some(RowKind::Answer) => load_answers(client, sql, rows).await,
+        Some(RowKind::Event) if sql.one_row.as_ref().is_some_and(|one| !one.has_events()) => {
+            Ok(vec![Loaded::NotKept; rows.len()])
+        }
         Some(RowKind::Event) => load_events(client, sql, rows).await,
+        Some(RowKind::Health) if sql.one_row.is_some() => Ok(vec![Loaded::NotKept; rows.len()]),
+        Some(RowKind::Health) => load_health(client, sql, rows).await,
     }
 }
 
@@ -275,7 +296,24 @@ async fn load_events(client: &Client, sql: &Sql, rows: &[TransferRow]) -> Result
     let loaded = load_named(client, rows, &parameters, &sql.load_events, (&sql.known_events, 1)).await?;
     let last = of.iter().map(|row| row.0).max().unwrap_or(0);
     client.execute_typed(&sql.raise_event_head, &[(&last, Type::INT8)]).await?;
+    if sql.one_row.is_none() {
+        client.execute_typed(&sql.pass_health_position, &[(&last, Type::INT8)]).await?;
+    }
     Ok(loaded)
+}
+
+async fn load_health(client: &Client, sql: &Sql, rows: &[TransferRow]) -> Result<Vec<Loaded>> {
+    let of = only!(rows, TransferRow::Health(row) => row.clone());
+    let inserted = health::put(client, &sql.load_health, &of).await?;
+    let mut new =
+        inserted.iter().map(|row| health::row(row).map(|(_, row)| row.key)).collect::<Result<HashSet<_>>>()?;
+    let known = if new.len() < of.len() { health::known(client, sql, &of).await? } else { Vec::new() };
+    let outcome = |row: &HealthRow| match () {
+        () if new.remove(&row.key) => Loaded::New,
+        () if known.contains(row) => Loaded::Same,
+        () => Loaded::Differs,
+    };
+    Ok(of.iter().map(outcome).collect())
 }
 
 /// Inserts what is not there, and compares the rest with what is. The first columns, as many as it says, name a row.
@@ -319,6 +357,7 @@ fn name(row: &TransferRow) -> String {
         TransferRow::Guesses(key, _) => format!("{} {}", key.application, key.destination),
         TransferRow::Answer(row) => format!("{} {}", row.key.application, hex(&row.key.key)),
         TransferRow::Event(place, _) => place.to_string(),
+        TransferRow::Health(row) => format!("{:?}", row.key),
     };
     text(&name).into_owned()
 }
@@ -416,6 +455,7 @@ async fn insert(client: &Client, sql: &Sql, new: Vec<(i64, &Verification, &[Deli
         generation: *generation,
         row: Kept { stored: false, changed: true, value: (*row).clone() },
         deliveries: None,
+        gone: false,
     };
     let found: Vec<Found> = places.iter().zip(&new).map(found).collect();
     insert_verifications(client, sql, found.iter().collect()).await?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign::core::health;
 use countersign::core::time::Timestamp;
 use countersign::store::{
     AnswerKey, ApplicationRecord, Claimed, Cleaned, KeptAnswer, KeyRecord, NewAnswer, Record, RecordName,
@@ -12,6 +13,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::error::Error;
 use super::rows::{Columns, Placed, first, text};
 use super::sql::Sql;
+use super::webhook;
 
 type Result<T> = std::result::Result<T, Error>;
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -48,27 +50,66 @@ pub(super) async fn cleanup(
     after: &str,
 ) -> Result<(Cleaned, String)> {
     let rows = i64::try_from(most).unwrap_or(i64::MAX);
+    let taken_up = webhook::current(client, sql).await?;
+    let old: [Parameter<'_>; 3] = [(&before.as_millis(), Type::INT8), (&rows, Type::INT8), (&taken_up, Type::INT8)];
+    let verifications = client.execute_typed(&sql.clean_verifications, &old).await?;
+    let more_events = cleanup_events(client, sql, before, most, taken_up).await?;
+    let forgotten: [Parameter<'_>; 2] = [(&(now - health::KEPT_FOR).as_millis(), Type::INT8), (&rows, Type::INT8)];
+    let hours = client.execute_typed(&sql.clean_health, &forgotten).await?;
+    let (others, more, next) = cleanup_support(client, sql, before, now, most, after).await?;
+    let more = verifications >= rows.unsigned_abs() || hours >= rows.unsigned_abs() || more_events || more;
+    Ok((Cleaned { verifications, others: others + hours, more }, next))
+}
+
+/// Events are kept up to where they were taken up for webhooks; whether there may be more.
+pub(super) async fn cleanup_events(
+    client: &Client,
+    sql: &Sql,
+    before: Timestamp,
+    most: usize,
+    taken_up: Option<i64>,
+) -> Result<bool> {
+    let many = i64::try_from(most).unwrap_or(i64::MAX).saturating_mul(4);
+    let old: [Parameter<'_>; 3] = [(&before.as_millis(), Type::INT8), (&many, Type::INT8), (&taken_up, Type::INT8)];
+    let placed = client.execute_typed(&sql.clean_placed_events, &old).await?;
+    let waiting = client.execute_typed(&sql.clean_waiting_events, &old).await?;
+    Ok(placed + waiting >= many.unsigned_abs())
+}
+
+/// Guess logs, kept answers, webhooks and counters: how many were deleted, whether there may be more, and where the next stretch of
+/// counters begins.
+pub(super) async fn cleanup_support(
+    client: &Client,
+    sql: &Sql,
+    before: Timestamp,
+    now: Timestamp,
+    most: usize,
+    after: &str,
+) -> Result<(u64, bool, String)> {
+    let rows = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut others = 0;
+    let mut more = false;
+    for (statement, bound) in [
+        (&sql.clean_guesses, now),
+        (&sql.clean_answers, now),
+        (&sql.clean_expired_webhooks, now),
+        (&sql.clean_done_webhooks, before),
+    ] {
+        let parameters: [Parameter<'_>; 2] = [(&bound.as_millis(), Type::INT8), (&rows, Type::INT8)];
+        let deleted = client.execute_typed(statement, &parameters).await?;
+        others += deleted;
+        more |= deleted >= rows.unsigned_abs();
+    }
     let many = rows.saturating_mul(4);
-    let delete = async |statement: &str, bound: Timestamp, most: i64| {
-        let parameters: [Parameter<'_>; 2] = [(&bound.as_millis(), Type::INT8), (&most, Type::INT8)];
-        client.execute_typed(statement, &parameters).await.map_err(Error::from)
-    };
-    let verifications = delete(&sql.clean_verifications, before, rows).await?;
-    let events =
-        delete(&sql.clean_placed_events, before, many).await? + delete(&sql.clean_waiting_events, before, many).await?;
-    let guesses = delete(&sql.clean_guesses, now, rows).await?;
-    let answers = delete(&sql.clean_answers, now, rows).await?;
     let stretch: [Parameter<'_>; 2] = [(&after, Type::TEXT), (&(many - 1), Type::INT8)];
     let end: Option<String> = match client.query_typed_opt(&sql.limit_stretch, &stretch).await? {
         Some(row) => Some(first(&row)?),
         None => None,
     };
     let parameters: [Parameter<'_>; 3] = [(&after, Type::TEXT), (&end, Type::TEXT), (&now.as_millis(), Type::INT8)];
-    let limits = client.execute_typed(&sql.clean_limits, &parameters).await?;
-    let full = rows.unsigned_abs();
-    let more =
-        verifications >= full || events >= many.unsigned_abs() || guesses >= full || answers >= full || end.is_some();
-    Ok((Cleaned { verifications, others: guesses + answers + limits, more }, end.unwrap_or_default()))
+    others += client.execute_typed(&sql.clean_limits, &parameters).await?;
+    more |= end.is_some();
+    Ok((others, more, end.unwrap_or_default()))
 }
 
 pub(super) async fn begin_answer(client: &Client, sql: &Sql, key: &AnswerKey, fresh: &NewAnswer) -> Result<KeptAnswer> {

@@ -126,7 +126,7 @@ impl Writer {
             tries += 1;
             self.pool.check()?;
             let client = self.pool.connect().await?;
-            if self.pool.is_shared() {
+            if self.pool.is_shared() || self.sql.one_row.is_some() {
                 return Ok(Session::plain(client));
             }
             match timeout(self.within, Session::plan(client, &self.sql)).await {

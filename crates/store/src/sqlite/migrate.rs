@@ -9,8 +9,10 @@ use super::one_row::schema::{self, MINIMAL_ID};
 use crate::layout::Layout;
 
 /// The migrations in order; the version of a schema is how many were applied.
-pub(super) const MIGRATIONS: [(&str, &str); 1] =
-    [("0001_begin", include_str!("../../migrations/sqlite/0001_begin.sql"))];
+pub(super) const MIGRATIONS: [(&str, &str); 2] = [
+    ("0001_begin", include_str!("../../migrations/sqlite/0001_begin.sql")),
+    ("0002_health", include_str!("../../migrations/sqlite/0002_health.sql")),
+];
 
 /// The version that this program brings a file to.
 pub const SCHEMA: u32 = MIGRATIONS.len() as u32;
@@ -72,13 +74,22 @@ impl Refused {
 /// # Errors
 /// [`StoreError`] if the application's file cannot be read, or its table cannot hold verifications.
 pub fn schema_sql(layout: &Layout, path: &Path) -> StoreResult<String> {
-    let Layout::Existing(existing) = layout else {
-        return Ok(if *layout == Layout::Minimal { schema::minimal_sql() } else { migrations_sql() });
+    let existing = match layout {
+        Layout::Standalone => return Ok(marked(&migrations_sql(), APPLICATION_ID)),
+        Layout::Minimal => return Ok(marked(&schema::minimal_sql(), MINIMAL_ID)),
+        Layout::Existing(existing) => existing,
     };
     schema::must_be_there(path).map_err(|refused| refused.at(path))?;
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
     let connection = connection.map_err(|error| Refused::Sql(error).at(path))?;
     schema::existing_sql(&connection, existing).map_err(|refused| refused.at(path))
+}
+
+/// With what marks a file as brought up to date: without it, one that was made by hand would be taken for somebody else's.
+fn marked(sql: &str, id: i32) -> String {
+    format!(
+        "{sql}\n-- The version of the schema, and whose it is.\nPRAGMA user_version = {SCHEMA};\nPRAGMA application_id = {id};\n"
+    )
 }
 
 /// The SQL of all migrations, for those who want to read it or run it themselves.

@@ -6,8 +6,10 @@
 
 mod backup;
 mod connection;
+mod health;
 mod migrate;
 mod one_row;
+mod place;
 mod read;
 mod rows;
 mod session;
@@ -16,11 +18,12 @@ mod webhook;
 mod write;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countersign::core::event::Event;
+use countersign::core::health::HealthRow;
 use countersign::core::id::{ApplicationName, DeliveryId, VerificationId};
 use countersign::core::time::Timestamp;
 use countersign::sender::BoxFuture;
@@ -37,6 +40,7 @@ pub use backup::back_up;
 use connection::Connection;
 pub use migrate::{SCHEMA, migrations_sql, schema_sql, schema_version};
 use one_row::OneRow;
+use place::Place;
 use session::Session;
 use writer::Writer;
 
@@ -74,7 +78,7 @@ pub struct SqliteStore {
 
 /// Connections that only read; one is made when all are in use.
 struct Readers {
-    path: PathBuf,
+    place: Place,
     /// Whether our tables have a prefix there.
     prefix: bool,
     idle: Mutex<Vec<Connection>>,
@@ -132,9 +136,11 @@ impl SqliteStore {
             }
         };
         let one_row = one_row.map_err(|refused| refused.at(path))?.map(Arc::new);
-        let readers = Arc::new(Readers { path: path.to_owned(), prefix: theirs, idle: Mutex::new(Vec::new()) });
+        let place = Place::of(path);
+        let idle = Mutex::new(Vec::new());
+        let readers = Arc::new(Readers { place: place.clone(), prefix: theirs, idle });
         Ok(Self {
-            writer: Writer::start(Connection::new(connection, theirs))?,
+            writer: Writer::start(Connection::new(connection, theirs), place)?,
             readers,
             expired_through: Mutex::new(i64::MIN),
             cleaned_through: Mutex::default(),
@@ -191,12 +197,15 @@ impl SqliteStore {
 
 impl Readers {
     fn take(&self) -> StoreResult<Connection> {
+        if !self.place.is_there() {
+            return Err(self.place.gone());
+        }
         if let Some(connection) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(connection);
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
-            rusqlite::Connection::open_with_flags(&self.path, flags).map_err(|error| unavailable(&error))?;
+            rusqlite::Connection::open_with_flags(self.place.path(), flags).map_err(|error| unavailable(&error))?;
         let connection = Connection::new(connection, self.prefix);
         connection.busy_timeout(Duration::from_secs(2)).map_err(|error| unavailable(&error))?;
         connection.pragma_update(None, "query_only", true).map_err(|error| unavailable(&error))?;
@@ -279,6 +288,14 @@ impl Store for SqliteStore {
         Box::pin(self.read_rows(
             move |connection| read::verification_of(connection, &application, delivery),
             move |one, connection| one_row::verification_of(one, connection, &same, delivery),
+        ))
+    }
+
+    fn verifications<'a>(&'a self, ids: &'a [VerificationId]) -> BoxFuture<'a, StoreResult<Vec<WithDeliveries>>> {
+        let (ids, same) = (ids.to_vec(), ids.to_vec());
+        Box::pin(self.read_rows(
+            move |connection| read::verifications(connection, &ids),
+            move |one, connection| one_row::verifications(one, connection, &same),
         ))
     }
 
@@ -430,6 +447,24 @@ impl Store for SqliteStore {
         Box::pin(self.read(webhook::endpoints))
     }
 
+    fn health_position(&self) -> BoxFuture<'_, StoreResult<Option<u64>>> {
+        Box::pin(self.read_rows(|connection| health::position(connection).map(Some), |_, _| Ok(None)))
+    }
+
+    fn take_up_health<'a>(
+        &'a self,
+        from: u64,
+        through: u64,
+        rows: &'a [HealthRow],
+    ) -> BoxFuture<'a, StoreResult<bool>> {
+        let (rows, kept) = (rows.to_vec(), self.one_row.is_none());
+        Box::pin(self.write(move |session| Ok(kept && health::take_up(session.connection(), from, through, &rows)?)))
+    }
+
+    fn health(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<HealthRow>>> {
+        Box::pin(self.read_rows(move |connection| health::since(connection, since), |_, _| Ok(Vec::new())))
+    }
+
     fn begin_answer<'a>(&'a self, key: &'a AnswerKey, fresh: NewAnswer) -> BoxFuture<'a, StoreResult<KeptAnswer>> {
         let key = key.clone();
         Box::pin(self.write(move |session| write::begin_answer(session.connection(), &key, &fresh)))
@@ -520,7 +555,8 @@ impl Store for SqliteStore {
     }
 
     fn ping(&self) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(self.read(|connection| connection.query_row("SELECT one FROM decoy", [], |_| Ok(()))))
+        // In the writer's turn, though it writes nothing: a file that can only be read takes no decision.
+        Box::pin(self.write(|session| session.connection().query_row("SELECT one FROM decoy", [], |_| Ok(()))))
     }
 
     fn close(&self) -> BoxFuture<'_, StoreResult<()>> {

@@ -2,6 +2,7 @@
 
 use countersign::core::decision::{GuessKey, Lookup};
 use countersign::core::event::Event;
+use countersign::core::health;
 use countersign::core::id::{ApplicationName, DeliveryId, VerificationId};
 use countersign::core::limit::{LimitKey, Tat};
 use countersign::core::time::Timestamp;
@@ -133,6 +134,23 @@ pub(super) fn verification(
     let Some((place, row)) = found else { return Ok(None) };
     let deliveries = deliveries_beside(connection, place, id)?;
     Ok(Some((row, deliveries)))
+}
+
+/// Those of these that are there, whosever they are.
+pub(super) fn verifications(
+    connection: &Connection,
+    ids: &[VerificationId],
+) -> rusqlite::Result<Vec<(Verification, Vec<Delivery>)>> {
+    let sql = concat!("SELECT ", verification_columns!(), " FROM verification WHERE id = ?1");
+    let mut by_id = connection.prepare_cached(sql)?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        if let Some((place, row)) = by_id.query_row([id.as_bytes()], rows::verification).optional()? {
+            let deliveries = deliveries_beside(connection, place, row.id)?;
+            found.push((row, deliveries));
+        }
+    }
+    Ok(found)
 }
 
 pub(super) fn verification_of(
@@ -268,7 +286,8 @@ pub(super) fn count_old(connection: &Connection, before: Timestamp, now: Timesta
          (SELECT verification FROM event WHERE place > (SELECT place FROM webhook_position))",
         before,
     )?;
-    Ok(Cleaned { verifications, others: count_forgettable(connection, before, now)?, more: false })
+    let hours = count(connection, "SELECT count(*) FROM health WHERE hour < ?1", now - health::KEPT_FOR)?;
+    Ok(Cleaned { verifications, others: count_forgettable(connection, before, now)? + hours, more: false })
 }
 
 /// Counters, guess logs, kept answers and webhooks that a cleanup would delete.

@@ -14,7 +14,7 @@ use super::connection::Connection;
 use super::one_row::{self, OneRow};
 use super::rows::{self, api_key_columns, record_columns, verification_columns};
 use super::session::Session;
-use super::{read, write};
+use super::{health, read, write};
 use crate::json::hex;
 
 /// A page of a kind. Places are numbers where rows have one, else what rows are named by.
@@ -76,6 +76,11 @@ pub(super) fn dump(
             )
         }
         (RowKind::Event, Some(one)) if !one.has_events() => Ok(Vec::new()),
+        (RowKind::Health, Some(_)) => Ok(Vec::new()),
+        (RowKind::Health, None) => {
+            let found = health::page(connection, number, rows)?.into_iter();
+            Ok(found.map(|(place, row)| Dumped { place: place.to_string(), row: TransferRow::Health(row) }).collect())
+        }
         (RowKind::Event, _) => page(
             connection,
             "SELECT place, kind, application, verification, delivery, at FROM event WHERE place > ?1 ORDER BY place LIMIT ?2",
@@ -148,6 +153,9 @@ pub(super) fn load(one_row: Option<&OneRow>, session: &mut Session<'_>, row: &Tr
     if matches!(row, TransferRow::Event(..)) && one_row.is_some_and(|one| !one.has_events()) {
         return Ok(Loaded::NotKept);
     }
+    if matches!(row, TransferRow::Health(_)) && one_row.is_some() {
+        return Ok(Loaded::NotKept);
+    }
     if let Some(known) = known(session, row)? {
         return Ok(if known == *row { Loaded::Same } else { Loaded::Differs });
     }
@@ -178,8 +186,13 @@ pub(super) fn load(one_row: Option<&OneRow>, session: &mut Session<'_>, row: &Tr
         }
         TransferRow::Event(place, event) => {
             let place = i64::try_from(*place).unwrap_or(i64::MAX);
-            write::put_event(session, Some(place), event).map(|()| Loaded::New)
+            write::put_event(session, Some(place), event)?;
+            if one_row.is_none() {
+                health::pass(session.connection(), place)?;
+            }
+            Ok(Loaded::New)
         }
+        TransferRow::Health(row) => health::add(connection, row).map(|()| Loaded::New),
         TransferRow::Verification(..) => Ok(Loaded::NotKept),
     }
 }
@@ -222,6 +235,7 @@ fn known(session: &mut Session<'_>, row: &TransferRow) -> rusqlite::Result<Optio
             .query_row([i64::try_from(*place).unwrap_or(i64::MAX)], rows::event)
             .optional()
             .map(|found| found.map(|(place, event)| TransferRow::Event(place, event))),
+        TransferRow::Health(row) => Ok(health::of_key(connection, &row.key)?.map(TransferRow::Health)),
     }
 }
 

@@ -14,9 +14,9 @@ use countersign::store::{
 use rusqlite::{OptionalExtension, params};
 
 use super::connection::Connection;
-use super::read;
 use super::rows::{self, api_key_columns, delivery_columns, verification_columns};
 use super::session::{Row, Session};
+use super::{health, read};
 use crate::wording;
 
 /// Looks up, reads, decides, writes.
@@ -69,6 +69,9 @@ fn as_written(place: Option<i64>, deliveries_read: bool, snapshot: Snapshot, cha
 /// Writes; the place of the verification that it is about.
 fn apply(session: &mut Session<'_>, place: Option<i64>, changes: &Changes) -> rusqlite::Result<Option<i64>> {
     let mut place = place;
+    if let Some(row) = &changes.ended {
+        update_verification(session, place, row)?;
+    }
     match &changes.verification {
         Some(Write::Insert(row)) => place = Some(insert_verification(session, row)?),
         Some(Write::Update(row)) => update_verification(session, place, row)?,
@@ -342,9 +345,10 @@ pub(super) fn cleanup(
         connection.prepare_cached("DELETE FROM verification WHERE place = ?1")?.execute([place])?;
     }
     let events = cleanup_events(connection, before, rows)?;
+    let hours = health::forget(connection, now, rows)?;
     let (others, more, next) = cleanup_support(connection, before, now, rows, after)?;
-    let more = old.len() >= most || events >= rows.saturating_mul(4) || more;
-    Ok((Cleaned { verifications: old.len() as u64, others, more }, next))
+    let more = old.len() >= most || events >= rows.saturating_mul(4) || hours >= most || more;
+    Ok((Cleaned { verifications: old.len() as u64, others: others + hours as u64, more }, next))
 }
 
 /// The newest event stays, so that places are never given twice and no reader of events misses one.

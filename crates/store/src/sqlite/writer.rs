@@ -7,9 +7,11 @@ use std::thread::JoinHandle;
 
 use countersign::store::{StoreError, StoreResult};
 use rusqlite::ErrorCode;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::connection::Connection;
+use super::place::Place;
 use super::session::Session;
 use super::unavailable;
 
@@ -21,6 +23,8 @@ const BATCH: usize = 256;
 /// A batch of this size shows that many are asking at once. Then the writer lets whoever shares its core go first, and gathers what
 /// they bring: where all cores are busy that halves the number of fsyncs, and where one is idle nobody waits for anything.
 const BUSY: usize = 12;
+/// How often it does so for one batch, as long as they bring something.
+const ROUNDS: usize = 4;
 
 /// What is done in a transaction. It may be done again: each time as if for the first time.
 pub(super) type Work = Box<dyn FnMut(&mut Session<'_>) -> rusqlite::Result<()> + Send>;
@@ -28,6 +32,8 @@ pub(super) type Work = Box<dyn FnMut(&mut Session<'_>) -> rusqlite::Result<()> +
 struct Task {
     work: Work,
     done: oneshot::Sender<StoreResult<()>>,
+    /// Where it is waited for.
+    runtime: Option<Handle>,
 }
 
 /// The handle of the writing thread.
@@ -38,13 +44,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> StoreResult<Self> {
+    pub(super) fn start(connection: Connection, place: Place) -> StoreResult<Self> {
         let (queue, tasks) = sync_channel(QUEUE);
         let broken = Arc::new(AtomicBool::new(false));
         let sees = Arc::clone(&broken);
         let thread = std::thread::Builder::new()
             .name("countersign-writer".to_owned())
-            .spawn(move || write_all(&connection, &tasks, &sees))
+            .spawn(move || write_all(&connection, &place, &tasks, &sees))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         Ok(Self { queue: Mutex::new(Some(queue)), broken, thread: Mutex::new(Some(thread)) })
     }
@@ -62,7 +68,8 @@ impl Writer {
     /// Runs work in the next transaction; returns when it is durable.
     pub(super) fn run(&self, work: Work) -> impl Future<Output = StoreResult<()>> + Send + use<> {
         let (done, result) = oneshot::channel();
-        let queued = self.check().and_then(|()| self.enqueue(Task { work, done }));
+        let runtime = Handle::try_current().ok();
+        let queued = self.check().and_then(|()| self.enqueue(Task { work, done, runtime }));
         async move {
             queued?;
             result.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the writer stopped".to_owned())))
@@ -92,18 +99,28 @@ impl Writer {
     }
 }
 
-fn write_all(connection: &Connection, tasks: &Receiver<Task>, broken: &AtomicBool) {
+fn write_all(connection: &Connection, place: &Place, tasks: &Receiver<Task>, broken: &AtomicBool) {
     let mut session = Session::new(connection);
     let mut batch = Vec::with_capacity(BATCH);
     let mut busy = false;
     while let Ok(first) = tasks.recv() {
         batch.push(first);
-        if busy {
-            std::thread::yield_now();
+        for _ in 0..if busy { ROUNDS } else { 1 } {
+            if busy {
+                std::thread::yield_now();
+            }
+            let before = batch.len();
+            batch.extend(tasks.try_iter().take(BATCH - before));
+            if batch.len() == before {
+                break;
+            }
         }
-        batch.extend(tasks.try_iter().take(BATCH - 1));
         busy = batch.len() >= BUSY;
-        commit(&mut session, &mut batch, broken);
+        if place.is_there() {
+            commit(&mut session, &mut batch, broken);
+        } else {
+            batch.drain(..).for_each(|task| answer(task, Err(place.gone())));
+        }
     }
     // Leaves one file behind rather than three.
     let _ = connection.pragma_update(None, "wal_checkpoint", "truncate");
@@ -112,7 +129,7 @@ fn write_all(connection: &Connection, tasks: &Receiver<Task>, broken: &AtomicBoo
 /// One transaction for all. If one of them fails, each gets a transaction of its own, so that none pays for its neighbour.
 fn commit(session: &mut Session<'_>, batch: &mut Vec<Task>, broken: &AtomicBool) {
     match transaction(session, batch, broken) {
-        Ok(()) => batch.drain(..).for_each(|task| answer(task, Ok(()))),
+        Ok(()) => answer_all(batch),
         Err(error) if batch.len() == 1 => batch.drain(..).for_each(|task| answer(task, Err(unavailable(&error)))),
         Err(error) if is_about_the_file(&error) => {
             batch.drain(..).for_each(|task| answer(task, Err(unavailable(&error))));
@@ -162,6 +179,23 @@ fn is_about_the_file(error: &rusqlite::Error) -> bool {
 
 fn is_io(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
+}
+
+/// Wakes all who waited. Many who wait in one runtime are woken from inside: from here each of them would have to be put into a queue
+/// that its threads share, and the first would take this core away from the others.
+fn answer_all(batch: &mut Vec<Task>) {
+    let runtime = batch.first().and_then(|task| task.runtime.clone()).filter(|runtime| {
+        batch.len() >= BUSY
+            && batch.iter().all(|task| task.runtime.as_ref().is_some_and(|other| other.id() == runtime.id()))
+    });
+    let Some(runtime) = runtime else { return batch.drain(..).for_each(|task| answer(task, Ok(()))) };
+    // Should the runtime end before it comes to this, the tasks that wait end with it.
+    let waiting: Vec<_> = batch.drain(..).map(|task| task.done).collect();
+    runtime.spawn(async move {
+        for done in waiting {
+            let _ = done.send(Ok(()));
+        }
+    });
 }
 
 fn answer(task: Task, result: StoreResult<()>) {

@@ -3,6 +3,7 @@
 use super::answers::{answer_key, new_answer};
 use super::records::record;
 use super::*;
+use countersign_core::health::{Figures, HealthKey, HealthRow};
 
 /// Something of every kind, nothing of it replaced by what came later. Gives an id that is pending, and its code.
 async fn filled(store: &Arc<dyn Store>) -> (VerificationId, String) {
@@ -29,6 +30,18 @@ async fn filled(store: &Arc<dyn Store>) -> (VerificationId, String) {
         let (id, code) = bench.send(&format!("+25569423016{nth}")).await;
         let offered = if nth == 0 { code } else { wrong(&code, nth) };
         bench.check(id, &offered).await.unwrap();
+    }
+    if let Some(position) = store.health_position().await.unwrap() {
+        let key = |country: Option<&str>| HealthKey {
+            hour: Timestamp::from_millis(1_789_999_200_000),
+            application: name.clone(),
+            provider: "phone".to_owned(),
+            channel: Channel::Sms,
+            country: country.map(|country| country.parse().unwrap()),
+        };
+        let row = |country| HealthRow { key: key(country), figures: Figures::from_array([9, 8, 7, 6, 5, 4, 3, 2, 1]) };
+        let rows = [row(Some("TZ")), row(Some("RW")), row(None)];
+        assert!(store.take_up_health(position, position, &rows).await.unwrap());
     }
     let service = ServiceId::from_bytes([3; 16]);
     let request = SendRequest::to("jane@example.com").channel(Channel::Email).service(service).client("192.0.2.1");
@@ -119,6 +132,7 @@ pub async fn what_was_moved_here_is_as_it_was(store: Arc<dyn Store>) {
             Row::Guesses(_, log) => log.by_id.push(Timestamp::EPOCH),
             Row::Answer(row) => row.answer = Some(b"another".to_vec()),
             Row::Event(_, event) => event.at = Timestamp::EPOCH,
+            Row::Health(row) => row.figures.sent += 1,
         }
     }
     let differs = store.load(changed).await.unwrap();

@@ -56,6 +56,11 @@ impl Peer {
         find()
     }
 
+    /// The lines of which something holds, in order.
+    pub fn all(&self, holds: impl Fn(&Value) -> bool) -> Vec<Value> {
+        self.said.lock().unwrap().iter().filter(|said| holds(said)).cloned().collect()
+    }
+
     /// The first line of which something holds.
     pub async fn wait_where(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let find = || self.said.lock().unwrap().iter().find(|said| holds(said)).cloned();

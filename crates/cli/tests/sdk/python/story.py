@@ -4,9 +4,13 @@ COUNTERSIGN_URL, ACCOUNT_SID, AUTH_TOKEN, KEY_SID and KEY_SECRET say where and w
 Prints one line for each chapter; the first thing that is not as it should be ends it with a trace and exit code 1.
 """
 
+import base64
+import hmac
+import http.server
 import json
 import os
 import re
+import threading
 import time
 import urllib.request
 from datetime import datetime, timezone
@@ -253,6 +257,50 @@ assert len(verify.webhooks.list()) == 1
 refused(400, 60200, verify.webhooks.create, friendly_name="x", event_types=["no.such"], webhook_url="https://app.example/")
 refused(400, 60200, verify.webhooks.create, friendly_name="x", event_types=["*"], webhook_url="ftp://app.example/")
 assert verify.webhooks(hook.sid).delete() is True
+
+
+class Endpoint(http.server.BaseHTTPRequestHandler):
+    """Where the account wants to hear of its verifications."""
+
+    told = []
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        Endpoint.told.append((dict(self.headers), body))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+server = http.server.HTTPServer(("127.0.0.1", 0), Endpoint)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+# The SDK knows of no secret, since the original signs nothing; its client shows the answer as it is.
+made = twilio.request(
+    "POST", f"{BASE}/v2/Services/{service.sid}/Webhooks",
+    data={"FriendlyName": "told", "EventTypes": "verification.approved", "WebhookUrl": f"http://127.0.0.1:{server.server_port}/"},
+)
+assert made.status_code == 201, made.text
+made = json.loads(made.text)
+assert verify.webhooks(made["sid"]).fetch().webhook_url.endswith(f":{server.server_port}/")
+to = next(numbers)
+sent = verify.verifications.create(to=to, channel="sms")
+assert verify.verification_checks.create(to=to, code=code_of(to)).status == "approved"
+for _ in range(500):
+    if Endpoint.told:
+        break
+    time.sleep(0.02)
+[(headers, body)] = Endpoint.told
+headers = {name.lower(): value for name, value in headers.items()}
+key = base64.b64decode(made["signing_secret"].removeprefix("whsec_"))
+signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+signature = "v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+assert headers["webhook-signature"] == signature, (headers, signature)
+event = json.loads(body)
+assert (event["type"], event["data"]["verification"]["id"]) == ("verification.approved", sent.sid.replace("VE", "vf_"))
+assert verify.webhooks(made["sid"]).delete() is True
+server.shutdown()
 blocked = "+447400123456"
 refused(403, 60605, verify.verifications.create, to=blocked, channel="sms")
 safe = twilio.verify.v2.safelist.create(phone_number=blocked)

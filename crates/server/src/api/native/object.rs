@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::http::answer::{self, Answer};
+use crate::http::written::Written;
 use crate::service::Door;
 
 /// An instant as RFC 3339 in UTC with seconds.
@@ -29,10 +30,33 @@ impl Seconds {
     pub const fn ceil(at: Timestamp) -> Self {
         Self(-((-at.as_millis()).div_euclid(1000)))
     }
+
+    /// The text of an instant from 1970 to 2199, which is every one that a clock gives: four of them are in every answer.
+    fn in_this_age(self) -> Option<[u8; 20]> {
+        let seconds = u32::try_from(self.0 % 86_400).ok()?;
+        let days = u32::try_from(self.0 / 86_400).ok().filter(|days| *days < 84_006)?;
+        // Years are counted from the first of March of 1968, so that a leap day is the last of four years; 2100 has none.
+        let days = days + 671 + u32::from(days >= 47_541);
+        let (year, day) = ((4 * days + 3) / 1461, (4 * days + 3) % 1461 / 4);
+        let (month, day) = ((5 * day + 2) / 153, (5 * day + 2) % 153 / 5 + 1);
+        let (year, month) = if month < 10 { (1968 + year, month + 3) } else { (1969 + year, month - 9) };
+        let mut text = *b"0000-00-00T00:00:00Z";
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        for (at, two) in
+            [(0, year / 100), (2, year % 100), (5, month), (8, day), (11, hour), (14, minute), (17, second)]
+        {
+            text[at] += (two / 10) as u8;
+            text[at + 1] += (two % 10) as u8;
+        }
+        Some(text)
+    }
 }
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = self.in_this_age() {
+            return f.write_str(std::str::from_utf8(&text).unwrap_or_default());
+        }
         match jiff::Timestamp::from_second(self.0) {
             Ok(at) => at.fmt(f),
             // Further away than calendars reach: no clock that is right gives it.
@@ -206,7 +230,28 @@ impl<'a> VerificationObject<'a> {
         deliveries: &'a [Delivery],
         now: Timestamp,
     ) -> Answer {
-        answer::json(status, &Self::new(verification, deliveries, now))
+        let mut written = Written::new();
+        Self::new(verification, deliveries, now).write(&mut written);
+        answer::written(status, written)
+    }
+
+    /// As the serializer does it.
+    fn write(&self, out: &mut Written) {
+        out.raw("{\"id\":\"").shown(self.id.0).raw("\",\"status\":\"").raw(self.status).raw("\",\"to\":").text(self.to);
+        out.raw(",\"channel\":\"").raw(self.channel).raw("\",\"purpose\":").text(self.purpose);
+        out.raw(",\"created_at\":\"").shown(self.created_at).raw("\",\"expires_at\":\"").shown(self.expires_at);
+        out.raw("\",\"code_length\":").number(self.code_length.into()).raw(",\"sends\":").number(self.sends);
+        out.raw(",\"sends_left\":").number(self.sends_left).raw(",\"checks_left\":").number(self.checks_left);
+        out.raw(",\"resend_after\":\"").shown(self.resend_after).raw("\",\"deliveries\":[");
+        for (nth, delivery) in self.deliveries.iter().enumerate() {
+            out.raw(if nth > 0 { "," } else { "" });
+            delivery.write(out);
+        }
+        out.raw("],\"metadata\":{");
+        for (nth, (key, value)) in self.metadata.iter().enumerate() {
+            out.raw(if nth > 0 { "," } else { "" }).text(key).raw(":").text(value);
+        }
+        out.raw("}}");
     }
 }
 
@@ -222,6 +267,12 @@ impl<'a> DeliveryObject<'a> {
             at: Seconds::floor(delivery.at),
             error: delivery.error.as_deref(),
         }
+    }
+
+    fn write(&self, out: &mut Written) {
+        out.raw("{\"id\":\"").shown(self.id.0).raw("\",\"channel\":\"").raw(self.channel).raw("\",\"provider\":");
+        out.text(self.provider).raw(",\"status\":\"").raw(self.status).raw("\",\"at\":\"").shown(self.at);
+        out.raw("\",\"error\":").optional(self.error).raw("}");
     }
 }
 
@@ -244,6 +295,21 @@ pub struct CheckedObject<'a> {
     token: Option<String>,
 }
 
+impl CheckedObject<'_> {
+    fn write(&self, out: &mut Written) {
+        out.raw(if self.valid { "{\"valid\":true,\"result\":\"" } else { "{\"valid\":false,\"result\":\"" });
+        out.raw(self.result).raw("\"");
+        if let Some(verification) = &self.verification {
+            verification.write(out.raw(",\"verification\":"));
+        }
+        if let Some(token) = &self.token {
+            // Letters of base64url and two dots.
+            out.raw(",\"token\":\"").raw(token).raw("\"");
+        }
+        out.raw("}");
+    }
+}
+
 /// The answer to a check.
 pub(crate) fn checked(door: &Door, checked: &Checked) -> Answer {
     use countersign::core::check::CheckResult;
@@ -255,7 +321,9 @@ pub(crate) fn checked(door: &Door, checked: &Checked) -> Answer {
         verification: found.map(|(verification, deliveries)| VerificationObject::new(verification, deliveries, now)),
         token: found.filter(|_| valid).and_then(|(verification, _)| door.tokens.sign(verification, now)),
     };
-    answer::json(StatusCode::OK, &body)
+    let mut written = Written::new();
+    body.write(&mut written);
+    answer::written(StatusCode::OK, written)
 }
 
 #[cfg(test)]
@@ -265,6 +333,7 @@ mod tests {
     use countersign::core::channel::Channel;
     use countersign::core::check::CheckResult;
     use countersign::core::verification::{DeliveryStatus, Status};
+    use proptest::prelude::*;
     use utoipa::PartialSchema;
 
     use super::*;
@@ -290,5 +359,52 @@ mod tests {
         assert_eq!(Seconds::ceil(at(1_795_341_600_000)).to_string(), "2026-11-22T10:00:00Z");
         assert_eq!(Seconds::ceil(at(1_795_341_600_001)).to_string(), "2026-11-22T10:00:01Z");
         assert_eq!(Seconds::floor(Timestamp::FAR_FUTURE).to_string(), "9999-12-31T23:59:59Z");
+    }
+
+    proptest! {
+        #[test]
+        fn instants_are_written_as_the_calendar_has_them(seconds in 0..8_000_000_000_i64, day in 0..92_000_i64) {
+            for seconds in [seconds, day * 86_400, day * 86_400 - 1] {
+                let expected = jiff::Timestamp::from_second(seconds).unwrap().to_string();
+                prop_assert_eq!(Seconds(seconds).to_string(), expected);
+            }
+        }
+
+        #[test]
+        fn answers_are_written_as_the_serializer_writes_them(
+            to in any::<String>(), provider in any::<String>(), error in any::<Option<String>>(), token in proptest::option::of("[A-Za-z0-9_.-]{0,40}"),
+            metadata in proptest::collection::btree_map(any::<String>(), any::<String>(), 0..3), valid in any::<bool>(),
+            deliveries in 0..3_usize, found in any::<bool>(), numbers in any::<[u32; 3]>(), at in any::<[i32; 4]>(),
+        ) {
+            let seconds = |at: i32| Seconds(at.into());
+            let delivery = |nth: usize| DeliveryObject {
+                id: Shown(countersign::core::id::DeliveryId::from_bytes([nth as u8; 16])),
+                channel: "sms",
+                provider: &provider,
+                status: "failed",
+                at: seconds(at[0]),
+                error: error.as_deref(),
+            };
+            let verification = || VerificationObject {
+                id: Shown(countersign::core::id::VerificationId::from_bytes([0xa5; 16])),
+                status: "pending",
+                to: &to,
+                channel: "email",
+                purpose: "login",
+                created_at: seconds(at[1]),
+                expires_at: seconds(at[2]),
+                code_length: 6,
+                sends: numbers[0],
+                sends_left: numbers[1],
+                checks_left: numbers[2],
+                resend_after: seconds(at[3]),
+                deliveries: (0..deliveries).map(delivery).collect(),
+                metadata: &metadata,
+            };
+            let checked = CheckedObject { valid, result: "incorrect", verification: found.then(verification), token };
+            let mut written = Written::new();
+            checked.write(&mut written);
+            prop_assert_eq!(written.as_str(), serde_json::to_string(&checked).unwrap());
+        }
     }
 }

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::Response;
 use countersign::core::channel::Channel;
-use countersign::{SendRequest, Sending, Word};
+use countersign::{SendRequest, Sending};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -147,7 +147,7 @@ pub(super) async fn answer(door: &Door, sending: Sending, wait: Option<Duration>
             let application = sending.sent.verification.application.clone();
             let waited = sending.wait(patience).await.map_err(|no| door.problem(&application, no))?;
             let (word, verification, deliveries) = waited;
-            if word == Word::Failed {
+            if word.is_no() {
                 let problem =
                     Problem::new(Kind::DeliveryFailed, "no provider took the message; its deliveries say why");
                 return Err(Problem { verification: Some(id), ..problem });

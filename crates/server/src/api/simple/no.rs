@@ -120,9 +120,13 @@ impl No {
             (Refusal::InvalidRequest { param: "code", .. }, _) => Words::CodeInvalid,
             (Refusal::InvalidRequest { .. }, _) => Words::Body,
             (Refusal::NotFound | Refusal::NotPending { .. }, _) => Words::CodeInvalid,
-            (Refusal::CountryBlocked | Refusal::NumberTypeBlocked | Refusal::UnsupportedChannel, _) => {
-                Words::NumberUnusable
-            }
+            (
+                Refusal::CountryBlocked
+                | Refusal::NumberTypeBlocked
+                | Refusal::FraudSuspected { .. }
+                | Refusal::UnsupportedChannel,
+                _,
+            ) => Words::NumberUnusable,
             (
                 Refusal::MaxSendsReached { .. } | Refusal::ResendTooSoon { .. } | Refusal::RateLimited { .. },
                 Endpoint::Verify,

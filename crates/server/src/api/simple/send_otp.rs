@@ -7,9 +7,9 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
+use countersign::SendRequest;
 use countersign::core::destination::Destination;
 use countersign::core::time::ceil_secs;
-use countersign::{SendRequest, Word};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -99,7 +99,7 @@ pub(super) async fn send(
     let begun = sending.sent.begun;
     let waited = sending.wait(PATIENCE).await.map_err(|no| refuse(door, simple, endpoint, &no))?;
     let (word, verification, _) = waited;
-    if word == Word::Failed {
+    if word.is_no() {
         return Err(Words::SendFailed.into());
     }
     let id = if begun || shown.has(verification.id) {

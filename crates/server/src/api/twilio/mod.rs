@@ -25,7 +25,7 @@ mod safe_number;
 mod safe_numbers;
 mod service;
 mod services;
-mod sid;
+pub(crate) mod sid;
 mod templates;
 mod verification;
 mod verification_check;

@@ -43,6 +43,8 @@ pub(super) const NAME_FORMAT: (u16, u32, &str) = (400, 60209, "Invalid format of
 pub(super) const MAX_BUCKETS: (u16, u32, &str) = (400, 60210, "Max Buckets per Rate Limit reached");
 /// A bucket of this interval is there.
 pub(super) const INTERVAL_TAKEN: (u16, u32, &str) = (409, 60211, "Bucket with this Interval already exists");
+/// As many webhooks as a service, or an account, may have.
+pub(super) const MAX_WEBHOOKS: (u16, u32, &str) = (400, 60200, "Max Webhooks reached");
 /// Sent again too soon.
 pub(super) const TOO_SOON: (u16, u32, &str) = (429, 60212, "Too many concurrent requests for phone number");
 /// A call for a payment.
@@ -53,7 +55,7 @@ pub(super) const NO_MAILER: (u16, u32, &str) = (400, 60217, "Invalid service con
 pub(super) const NOTHING_NAMED: (u16, u32, &str) = (400, 60221, "Either To or VerificationSid must be given");
 /// Nothing carries this channel there.
 pub(super) const CHANNEL_DISABLED: (u16, u32, &str) = (400, 60223, "Delivery channel disabled");
-/// Numbers that are only called to earn money.
+/// Numbers that are only called to earn money, and what the guard suspects.
 pub(super) const BLOCKED: (u16, u32, &str) = (403, 60410, "Verification delivery attempt blocked");
 /// A country that is not allowed.
 pub(super) const COUNTRY: (u16, u32, &str) = (403, 60605, "Destination country is not allowed (geo permissions)");
@@ -143,7 +145,7 @@ impl No {
             Refusal::UnsupportedChannel if channel == Some(Channel::Email) => NO_MAILER.into(),
             Refusal::UnsupportedChannel => CHANNEL_DISABLED.into(),
             Refusal::CountryBlocked => COUNTRY.into(),
-            Refusal::NumberTypeBlocked => BLOCKED.into(),
+            Refusal::NumberTypeBlocked | Refusal::FraudSuspected { .. } => BLOCKED.into(),
             Refusal::MaxSendsReached { .. } => MAX_SENDS.into(),
             Refusal::ResendTooSoon { .. } => TOO_SOON.into(),
             Refusal::RateLimited { limit, .. } => match limit {

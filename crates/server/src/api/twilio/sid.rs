@@ -37,7 +37,7 @@ pub(super) fn digest(parts: &[&str]) -> [u8; 16] {
 }
 
 /// The service that an application has from the beginning.
-pub(super) fn default_service(account_sid: &str) -> String {
+pub(crate) fn default_service(account_sid: &str) -> String {
     derived("VA", &["default service", account_sid])
 }
 
@@ -67,7 +67,7 @@ pub(super) fn attempt(text: &str) -> Option<DeliveryId> {
 }
 
 /// A service, and its sid as we write it.
-pub(super) fn service(text: &str) -> Option<(ServiceId, String)> {
+pub(crate) fn service(text: &str) -> Option<(ServiceId, String)> {
     let bytes = read("VA", text)?;
     Some((ServiceId::from_bytes(bytes), of("VA", &bytes)))
 }

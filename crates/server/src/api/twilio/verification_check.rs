@@ -13,7 +13,7 @@ use super::call::Call;
 use super::no::{MAX_CHECKS, NOTHING_NAMED, No};
 use super::profile::Profile;
 use super::sid;
-use super::verifications::{purpose, read_payment, updated_at, word};
+use super::verifications::{read_payment, updated_at, word};
 use crate::api::native::object::Seconds;
 use crate::http::answer;
 use crate::http::problem::Rate;
@@ -21,7 +21,7 @@ use crate::service::{Door, Shared};
 
 pub(super) async fn create(State(door): State<Shared>, call: Call) -> Result<Response, No> {
     let profile = Profile::named(&door, &call).await?;
-    let request = read(&door, &call, &profile).await?;
+    let request = read(&door, &call, &profile)?;
     let checked = door.verifier.check(request).await;
     let checked = checked.map_err(|no| No::from_failure(no, None, &call.path, &[]))?;
     let now = door.verifier.now();
@@ -37,7 +37,7 @@ pub(super) async fn create(State(door): State<Shared>, call: Call) -> Result<Res
     }
 }
 
-async fn read(door: &Door, call: &Call, profile: &Profile) -> Result<CheckRequest, No> {
+fn read(door: &Door, call: &Call, profile: &Profile) -> Result<CheckRequest, No> {
     let given = |name| Ok::<_, No>(call.form.text(name)?.filter(|text| !text.is_empty()));
     let (to, wanted) = (given("To")?, given("VerificationSid")?);
     if to.is_none() && wanted.is_none() {
@@ -49,19 +49,14 @@ async fn read(door: &Door, call: &Call, profile: &Profile) -> Result<CheckReques
     let request = match (wanted, to) {
         (Some(wanted), _) => {
             let id = sid::verification(wanted).ok_or_else(|| call.not_found())?;
-            // Another service's is nobody's; its service never changes, so that looking first is safe.
-            let found = door.verifier.verification(call.application(), id).await?;
-            let found = found.filter(|(row, _)| row.service == profile.id).ok_or_else(|| call.not_found())?;
-            CheckRequest::by_id(found.0.id, code)
+            // Another service's is nobody's.
+            CheckRequest::by_id(id, code).of_service(profile.id)
         }
         (None, to) => {
             let application = door.verifier.application(call.application())?;
             let request = CheckRequest::by_destination(to.unwrap_or_default(), code).as_holder();
-            let request = request.purpose(purpose(&application).as_str());
-            match profile.id {
-                Some(id) => request.service(id),
-                None => request,
-            }
+            let request = request.purpose(application.policy.usual_purpose().as_str());
+            request.of_service(profile.id)
         }
     };
     let request = request.application(call.application().clone());

@@ -7,8 +7,6 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use countersign::core::channel::Channel;
 use countersign::core::destination::{Destination, NumberType};
-use countersign::core::id::Purpose;
-use countersign::core::policy::Application;
 use countersign::core::refusal::Refusal;
 use countersign::core::time::Timestamp;
 use countersign::core::verification::{Delivery, Payment, Status, Verification, Wording};
@@ -31,8 +29,10 @@ pub(super) async fn create(State(door): State<Shared>, call: Call) -> Result<Res
     let (limits, names) = rate_limits::brought(&door, &call, &profile.sid).await?;
     let request = || Ok::<_, No>(read(&door, &call, &profile, channel)?.limits(limits.clone()));
     let sent = match door.verifier.send(request()?).await {
-        // A number that the account vouches for may be in any country: asked only when it matters.
-        Err(Failure::Refused(Refusal::CountryBlocked)) if is_safe(&door, &call).await? => {
+        // A number that the account vouches for may be in any country, and is not suspected: asked only when it matters.
+        Err(Failure::Refused(Refusal::CountryBlocked | Refusal::FraudSuspected { .. }))
+            if is_safe(&door, &call).await? =>
+        {
             door.verifier.send(request()?.vouched()).await
         }
         sent => sent,
@@ -66,7 +66,7 @@ fn read(door: &Door, call: &Call, profile: &Profile, channel: Option<Channel>) -
     let application = door.verifier.application(call.application())?;
     let mut request = SendRequest::to(form.required("To")?)
         .application(call.application().clone())
-        .purpose(purpose(&application).as_str())
+        .purpose(application.policy.usual_purpose().as_str())
         .metadata(form.object("Tags", 10)?)
         .wording(read_wording(call, profile)?);
     if let Some(id) = profile.id {
@@ -99,7 +99,9 @@ fn read(door: &Door, call: &Call, profile: &Profile, channel: Option<Channel>) -
         let address: IpAddr = address.parse().map_err(|_| No::invalid("DeviceIp"))?;
         request = request.client(client_key(address));
     }
-    form.word("RiskCheck", &["enable", "disable"])?;
+    if form.word("RiskCheck", &["enable", "disable"])? == Some("disable") {
+        request = request.unguarded();
+    }
     form.boolean("EnableSnaClientToken")?;
     if let Some(payment) = read_payment(call, profile)? {
         if channel == Some(Channel::Voice) {
@@ -108,15 +110,6 @@ fn read(door: &Door, call: &Call, profile: &Profile, channel: Option<Channel>) -
         request = request.payment(payment);
     }
     Ok(request)
-}
-
-/// What the proof is for: this dialect has no word for it.
-pub(super) fn purpose(application: &Application) -> Purpose {
-    let usual = Purpose::default();
-    match &application.policy.purposes {
-        Some(listed) if !listed.contains(&usual) => listed.first().cloned().unwrap_or(usual),
-        _ => usual,
-    }
 }
 
 /// The payment that a service for payments must be told of, and no other may.
@@ -143,7 +136,7 @@ fn read_wording(call: &Call, profile: &Profile) -> Result<Wording, No> {
         return Err(No::invalid("AppHash"));
     }
     let values = call.form.object("TemplateCustomSubstitutions", 20)?;
-    Ok(Wording { name, android_app_hash: hash.map(str::to_owned), values })
+    Ok(Wording { name, android_app_hash: hash.map(str::to_owned), values, text: None })
 }
 
 /// What a channel is called here.

@@ -8,9 +8,10 @@ use countersign::store::Record;
 use super::call::Call;
 use super::no::No;
 use super::profile::Profile;
-use super::webhooks::{KIND, Webhook, show};
+use super::webhooks::{read, rules, show};
 use crate::http::answer;
 use crate::service::{Door, Shared};
+use crate::webhooks::account::{KIND, Webhook};
 
 /// The webhook that the path names, if it is this service's.
 async fn named(door: &Door, call: &Call) -> Result<Record, No> {
@@ -32,7 +33,7 @@ pub(super) async fn fetch(State(door): State<Shared>, call: Call) -> Result<Resp
 pub(super) async fn update(State(door): State<Shared>, call: Call) -> Result<Response, No> {
     let record = named(&door, &call).await?;
     let mut webhook: Webhook = serde_json::from_str(&record.body).map_err(|_| call.not_found())?;
-    webhook.read(&call.form)?;
+    read(&mut webhook, &call.form, rules(&door)?)?;
     let body = serde_json::to_string(&webhook).unwrap_or_default();
     shown(&door, &call, door.verifier.update_record(record, body).await?.as_ref())
 }

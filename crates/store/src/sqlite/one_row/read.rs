@@ -11,9 +11,9 @@ use rusqlite::{OptionalExtension, Params, Row, params, params_from_iter};
 
 use super::super::connection::Connection;
 use super::super::read;
-use super::{OneRow, Whole};
-use crate::json::{Head, State};
-use crate::one_row::Condition;
+use super::OneRow;
+use crate::json::Head;
+use crate::one_row::{Condition, Whole, restore};
 
 /// The verification that a decision is about, with its deliveries.
 pub(super) fn lookup(one: &OneRow, connection: &Connection, lookup: &Lookup) -> rusqlite::Result<Option<Whole>> {
@@ -43,6 +43,15 @@ pub(in super::super) fn verification(
 ) -> rusqlite::Result<Option<Whole>> {
     let found = whole(one, connection, &one.table.sql.by_id, [id.to_string()])?;
     Ok(found.filter(|(row, _)| row.application == *application))
+}
+
+pub(in super::super) fn verifications(
+    one: &OneRow,
+    connection: &Connection,
+    ids: &[VerificationId],
+) -> rusqlite::Result<Vec<Whole>> {
+    let found = ids.iter().map(|id| whole(one, connection, &one.table.sql.by_id, [id.to_string()]));
+    found.filter_map(rusqlite::Result::transpose).collect()
 }
 
 pub(in super::super) fn verification_of(
@@ -85,9 +94,7 @@ pub(super) fn from_row(one: &OneRow, row: &Row<'_>) -> rusqlite::Result<(i64, Wh
         status: Status::from_name(text(6)?).ok_or_else(|| unreadable(6, crate::json::Unreadable::Field("status")))?,
         expires_at: Timestamp::from_millis(row.get(7)?),
     };
-    let state = State::from_json(text(8)?).map_err(|error| unreadable(8, error))?;
-    let restore = |text, country| one.format.restore(text, country);
-    let whole = state.with(head, restore).map_err(|error| unreadable(8, error))?;
+    let whole = restore(head, text(8)?, one.format).map_err(|error| unreadable(8, error))?;
     Ok((row.get(0)?, whole))
 }
 

@@ -5,14 +5,17 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::super::migrate::{self, MIGRATIONS, Refused, SCHEMA};
-use super::{OneRow, TimeAs, Written};
+use super::{OneRow, TimeAs, Writes, Written};
 use crate::layout::{Existing, Layout};
-use crate::one_row::{ADDED, Dialect, PREFIX, Table, prefixed, support_statements};
+use crate::one_row::{Dialect, PREFIX, Table, added_columns, indexes, prefixed, support_statements};
 
 /// Marks a file of this layout as ours: `CSGM` (`PRAGMA application_id`).
 pub(in super::super) const MINIMAL_ID: i32 = 0x4353_474D;
 
-const MINIMAL: [&str; MIGRATIONS.len()] = [include_str!("../../../migrations/sqlite/minimal/0001_begin.sql")];
+const MINIMAL: [&str; MIGRATIONS.len()] = [
+    include_str!("../../../migrations/sqlite/minimal/0001_begin.sql"),
+    include_str!("../../../migrations/sqlite/minimal/0002_health.sql"),
+];
 const RECEIPT: &str = include_str!("../../../migrations/sqlite/receipt.sql");
 
 /// The file of the layout `minimal`: brought up to date, or refused.
@@ -22,7 +25,8 @@ pub(in super::super) fn open_minimal(connection: &mut Connection, may_write: boo
     })?;
     // Minimal is never none.
     let table = Table::new(Dialect::Sqlite, &Layout::Minimal).ok_or(Refused::NotOurs)?;
-    Ok(OneRow { table, format: crate::layout::DestinationFormat::E164, written: None, keep_rows: false })
+    let (writes, format) = (Writes::new(&table), crate::layout::DestinationFormat::E164);
+    Ok(OneRow { table, writes, format, written: None, keep_rows: false })
 }
 
 /// The SQL of all migrations of the layout `minimal`.
@@ -66,7 +70,8 @@ pub(in super::super) fn open_existing(
     let layout = Layout::Existing(existing.clone());
     let table = Table::new(Dialect::Sqlite, &layout).ok_or(Refused::NotOurs)?;
     let format = existing.destination_format;
-    Ok(OneRow { table, format, written: Some(plan.written), keep_rows: existing.keep_rows })
+    let writes = Writes::new(&table);
+    Ok(OneRow { table, writes, format, written: Some(plan.written), keep_rows: existing.keep_rows })
 }
 
 /// The SQL that a live table lacks; nothing if it lacks nothing.
@@ -98,16 +103,13 @@ impl Plan {
         let columns = fit(connection, existing)?;
         let has = |name: &str| columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
         let (mut lacking, mut what) = (Vec::new(), Vec::new());
-        for (name, about) in ADDED {
-            let kind = if ["place", "ends_at", "due_at", "follow_up_at"].contains(&name) { "bigint" } else { "text" };
-            let name = format!("{PREFIX}{name}");
+        for (name, _, sql) in added_columns(Dialect::Sqlite, existing) {
             if !has(&name) {
-                // Null in every row that is there: nothing that reads or writes the table notices.
-                lacking.push(format!("-- {about}\nALTER TABLE {} ADD COLUMN {name} {kind} NULL", existing.table));
+                lacking.push(sql);
                 what.push(name);
             }
         }
-        for (name, sql) in indexes(existing) {
+        for (name, sql) in indexes(Dialect::Sqlite, existing) {
             if !is_there(connection, "index", &name)? {
                 lacking.push(sql);
                 what.push(format!("the index {name}"));
@@ -236,24 +238,6 @@ fn length(declared: &str) -> Option<usize> {
     let (kind, rest) = declared.split_once('(')?;
     let is_text = kind.to_uppercase().contains("CHAR");
     rest.trim_end().strip_suffix(')').filter(|_| is_text)?.trim().parse().ok()
-}
-
-fn indexes(existing: &Existing) -> [(String, String); 5] {
-    let (table, columns) = (&existing.table, &existing.columns);
-    let index = |unique: &str, name: &str, on: String, when: &str| {
-        let name = format!("{PREFIX}{name}");
-        let sql = format!("CREATE {unique}INDEX {name} ON {table} ({on}) WHERE {PREFIX}{when} IS NOT NULL");
-        (name, sql)
-    };
-    let (destination, purpose) = (&columns.destination, &columns.purpose);
-    let latest = format!("{destination}, {PREFIX}application, {purpose}, {PREFIX}service, {PREFIX}place");
-    [
-        index("UNIQUE ", "place", format!("{PREFIX}place"), "place"),
-        index("", "latest", latest, "state"),
-        index("", "ends", format!("{PREFIX}status, {PREFIX}ends_at"), "status"),
-        index("", "due", format!("{PREFIX}due_at"), "due_at"),
-        index("", "follow_up", format!("{PREFIX}follow_up_at"), "follow_up_at"),
-    ]
 }
 
 /// The version of our supporting tables in the application's file; 0 if they are not there.

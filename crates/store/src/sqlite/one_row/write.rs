@@ -13,9 +13,10 @@ use rusqlite::{params, params_from_iter};
 use super::super::connection::Connection;
 use super::super::session::Session;
 use super::super::{read as common, write as support};
+use super::OneRow;
 use super::read::{from_row, lookup, whole};
-use super::{OneRow, Whole, due_at, service};
 use crate::json::State;
+use crate::one_row::{Whole, due_at, service};
 
 /// Looks up, reads, decides, writes.
 pub(in super::super) fn run(one: &OneRow, session: &mut Session<'_>, job: &mut dyn Job) -> rusqlite::Result<()> {
@@ -45,14 +46,17 @@ pub(in super::super) fn run(one: &OneRow, session: &mut Session<'_>, job: &mut d
 fn apply(one: &OneRow, connection: &Connection, found: Option<Whole>, changes: &Changes) -> rusqlite::Result<()> {
     match (&changes.verification, found) {
         (None, _) if changes.deliveries.is_empty() => Ok(()),
-        (Some(Write::Insert(row)), _) => {
+        (Some(Write::Insert(row)), found) => {
+            if let (Some(ended), Some((_, deliveries))) = (&changes.ended, found) {
+                rewrite(one, connection, ended, deliveries, &[])?;
+            }
             let deliveries = merge(Vec::new(), &changes.deliveries)?;
             insert(one, connection, row, &deliveries)
         }
         (Some(Write::Update(row)), Some((before, deliveries))) => {
             let approved = row.status == Status::Approved && before.status != Status::Approved;
             rewrite(one, connection, row, deliveries, &changes.deliveries)?;
-            match &one.table.sql.approve {
+            match &one.writes.approve {
                 // Once, and not with every later receipt: what the application does to its column is its own.
                 Some(sql) if approved => connection
                     .prepare_cached(sql)?
@@ -82,7 +86,7 @@ fn merge(mut deliveries: Vec<Delivery>, writes: &[Write<Delivery>]) -> rusqlite:
 
 fn insert(one: &OneRow, connection: &Connection, row: &Verification, deliveries: &[Delivery]) -> rusqlite::Result<()> {
     let destination = one.format.write(&row.to);
-    if let Some(sql) = &one.table.sql.replace {
+    if let Some(sql) = &one.writes.replace {
         let key = params![destination, row.application.as_str(), row.purpose.as_str(), service(row)];
         connection.prepare_cached(sql)?.execute(key)?;
     }
@@ -106,10 +110,7 @@ fn insert(one: &OneRow, connection: &Connection, row: &Verification, deliveries:
             written.expires_at.write(row.expires_at),
         ]);
     }
-    connection
-        .prepare_cached(&one.table.sql.insert)?
-        .execute(params_from_iter(values))
-        .and_then(support::exactly_one)?;
+    connection.prepare_cached(&one.writes.insert)?.execute(params_from_iter(values)).and_then(support::exactly_one)?;
     for delivery in deliveries {
         keep_references(connection, row, delivery, None)?;
     }
@@ -134,7 +135,7 @@ fn rewrite(
 fn update(one: &OneRow, connection: &Connection, row: &Verification, deliveries: &[Delivery]) -> rusqlite::Result<()> {
     let state = State::new(row, deliveries).to_json();
     connection
-        .prepare_cached(&one.table.sql.update)?
+        .prepare_cached(&one.writes.update)?
         .execute(params![
             row.id.to_string(),
             row.status.as_str(),

@@ -1,0 +1,1 @@
+-- Figures of health are summed from the log of events, which the layout "minimal" has not: nothing changes.
