@@ -1,7 +1,9 @@
 //! Whole cycles (send, carry, the right check; each durable before its answer) on a throw-away PostgreSQL, beside SQLite and beside
 //! pgbench's own TPC-B-like rate on the same server, in one run. Everything shares one machine, so only ratios count.
 //!
-//! `cargo bench -p countersign-store --bench postgres -- [most rows] [seconds]`
+//! `cargo bench -p countersign-store --bench postgres -- [speed] [stores] [processes] [rows] [cleanup] [seconds=5] [most=1000000]`
+//!
+//! With `COUNTERSIGN_BENCH_DATA=<folder>` the server and its rows are kept there: `load most=10000000` fills it once, `rows` measures.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -11,8 +13,9 @@
     reason = "a benchmark"
 )]
 
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use countersign::core::channel::Channel;
@@ -23,7 +26,7 @@ use countersign::core::limit::{LimitRule, Of, Per};
 use countersign::core::outcome::{Message, Outcome};
 use countersign::core::policy::Application;
 use countersign::sender::BoxFuture;
-use countersign::{CheckRequest, SendRequest, Sender, Store, Verifier};
+use countersign::{CheckRequest, Cleanup, SendRequest, Sender, Store, Verifier};
 use countersign_store::postgres::{Options, PostgresStore, Target};
 use countersign_store::sqlite::{self, SqliteStore};
 
@@ -78,13 +81,15 @@ fn number() -> String {
     format!("+25569{:07}", nth.wrapping_mul(6_700_417) % 10_000_000)
 }
 
-async fn cycle(verifier: &Verifier, keys: &KeyRing) -> bool {
-    let Ok(sending) = verifier.send(SendRequest::to(number())).await else { return false };
+/// How long its check took.
+async fn cycle(verifier: &Verifier, keys: &KeyRing) -> Option<Duration> {
+    let sending = verifier.send(SendRequest::to(number())).await.ok()?;
     let sent = sending.sent.verification;
     let code = keys.code(&sent.code, sent.binding(), sent.code_length).unwrap();
-    let Ok(checked) = verifier.check(CheckRequest::by_id(sent.id, code.reveal())).await else { return false };
+    let asked = Instant::now();
+    let checked = verifier.check(CheckRequest::by_id(sent.id, code.reveal())).await.ok()?;
     assert_eq!(checked.result, CheckResult::Approved);
-    true
+    Some(asked.elapsed())
 }
 
 /// Cycles a second over all of these verifiers, and how many were turned away.
@@ -97,7 +102,7 @@ async fn measure(verifiers: &[Verifier], seconds: u64) -> (f64, u64) {
             tokio::spawn(async move {
                 let (mut cycles, mut refused) = (0_u64, 0_u64);
                 while Instant::now() < until {
-                    if cycle(&verifier, &keys).await { cycles += 1 } else { refused += 1 }
+                    if cycle(&verifier, &keys).await.is_some() { cycles += 1 } else { refused += 1 }
                 }
                 (cycles, refused)
             })
@@ -110,23 +115,6 @@ async fn measure(verifiers: &[Verifier], seconds: u64) -> (f64, u64) {
         refused += turned_away;
     }
     (cycles as f64 / started.elapsed().as_secs_f64(), refused)
-}
-
-async fn fill(verifier: &Verifier, live: u64) {
-    let tasks: Vec<_> = (0..512)
-        .map(|_| {
-            let verifier = verifier.clone();
-            tokio::spawn(async move {
-                for _ in 0..live / 512 {
-                    // Turned away at worst.
-                    let _ = verifier.send(SendRequest::to(number())).await;
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
 }
 
 /// pgbench's TPC-B-like transactions a second, with as many clients.
@@ -147,69 +135,264 @@ fn pgbench(server: &Server, seconds: u64) -> f64 {
     rate.unwrap_or_else(|| panic!("{said}"))
 }
 
-fn open(server: &Server, schema: &str, writers: usize) -> Arc<dyn Store> {
+fn open(url: &str, schema: &str, writers: usize) -> Arc<dyn Store> {
     let options = Options { schema: schema.to_owned(), writers, ..Options::default() };
-    Arc::new(PostgresStore::open(Target::parse(&server.url()).unwrap(), options).unwrap())
+    Arc::new(PostgresStore::open(Target::parse(url).unwrap(), options).unwrap())
+}
+
+fn default_writers() -> usize {
+    Options::default().writers
+}
+
+/// What is measured, on what.
+struct Run {
+    server: Server,
+    runtime: tokio::runtime::Runtime,
+    seconds: u64,
+    most: u64,
+}
+
+impl Run {
+    fn measure(&self, verifiers: &[Verifier]) -> (f64, u64) {
+        self.runtime.block_on(measure(verifiers, self.seconds))
+    }
+
+    fn open(&self, schema: &str, writers: usize) -> Arc<dyn Store> {
+        open(&self.server.url(), schema, writers)
+    }
+
+    fn speed(&self) {
+        let folder = std::env::temp_dir().join(format!("countersign-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let sqlite = Arc::new(SqliteStore::open(&folder.join("bench.db"), sqlite::Options::default()).unwrap());
+        let (on_sqlite, _) = self.measure(&[verifier(sqlite, false)]);
+        std::fs::remove_dir_all(&folder).unwrap();
+        println!("sqlite                          {on_sqlite:>8.0} cycles/s");
+        let before = pgbench(&self.server, self.seconds);
+        println!("pgbench tpcb-like, prepared     {before:>8.0} transactions/s");
+        let mut best = 0_f64;
+        for writers in 1..=4 {
+            let store = self.open(&format!("writers_{writers}"), writers);
+            let (rate, refused) = self.measure(&[verifier(store, false)]);
+            best = best.max(rate);
+            println!(
+                "postgres, {writers} writer(s)            {rate:>8.0} cycles/s, {:.2}x pgbench, {:.2}x sqlite, {refused} refused",
+                rate / before,
+                rate / on_sqlite
+            );
+        }
+        let tpcb = before.midpoint(pgbench(&self.server, self.seconds));
+        println!("pgbench, mean of before and after {tpcb:>6.0} transactions/s: best is {:.2}x", best / tpcb);
+    }
+
+    fn stores(&self) {
+        for shared in [false, true] {
+            for stores in 1..=3 {
+                let schema = format!("stores_{stores}_{shared}");
+                let open = |_| verifier(self.open(&schema, default_writers()), shared);
+                let (rate, refused) = self.measure(&(0..stores).map(open).collect::<Vec<_>>());
+                let what = if shared { "one limit shared by all" } else { "no shared limit" };
+                println!("{stores} store(s), {what:<24} {rate:>8.0} cycles/s, {refused} refused");
+            }
+        }
+    }
+
+    /// One to three processes with 64 clients each; then with commits that take 10 ms more, as those to a far replica do.
+    fn processes(&self) {
+        for delay in [0, 10_000] {
+            self.server.psql(&format!("ALTER SYSTEM SET commit_delay = {delay}"));
+            self.server.psql("ALTER SYSTEM SET commit_siblings = 0");
+            self.server.psql("SELECT pg_reload_conf()");
+            let mut first = 0.0;
+            for count in 1..=3 {
+                let schema = format!("processes_{count}_{delay}");
+                drop(self.open(&schema, 1));
+                let start = |_| {
+                    let mut child = Command::new(std::env::current_exe().unwrap());
+                    child
+                        .args(["child", &self.server.url(), &schema, &self.seconds.to_string()])
+                        .stdout(Stdio::piped());
+                    child.spawn().unwrap()
+                };
+                let children: Vec<_> = (0..count).map(start).collect();
+                let rate: f64 = children
+                    .into_iter()
+                    .map(|child| String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap())
+                    .map(|said| said.trim().parse::<f64>().unwrap())
+                    .sum();
+                if count == 1 {
+                    first = rate;
+                }
+                println!(
+                    "{count} process(es), commit + {delay:>5} us {rate:>8.0} cycles/s, {:.2}x of one",
+                    rate / first
+                );
+            }
+        }
+        self.server.psql("ALTER SYSTEM RESET commit_delay");
+        self.server.psql("SELECT pg_reload_conf()");
+    }
+
+    /// Fills schemas of growing size, each as if that many verifications had begun within the last hour.
+    fn load(&self) {
+        for rows in self.sizes() {
+            let schema = format!("rows_{rows}");
+            drop(self.open(&schema, 1));
+            let began = Instant::now();
+            self.server.psql(&load(&schema, rows, 3_600_000));
+            println!("{rows:>9} rows loaded in {:.0} s", began.elapsed().as_secs_f64());
+        }
+    }
+
+    fn sizes(&self) -> impl Iterator<Item = u64> + use<> {
+        let most = self.most;
+        [10_000, 1_000_000, 10_000_000].into_iter().filter(move |rows| *rows <= most)
+    }
+
+    /// Each size twice, in turn, so that what else the machine does falls on all of them.
+    fn rows(&self) {
+        let sizes: Vec<u64> = self.sizes().collect();
+        let verifiers: Vec<_> =
+            sizes.iter().map(|rows| verifier(self.open(&format!("rows_{rows}"), default_writers()), false)).collect();
+        let mut rates = vec![0.0; sizes.len()];
+        for _ in 0..2 {
+            for (verifier, rate) in verifiers.iter().zip(&mut rates) {
+                *rate += self.measure(std::slice::from_ref(verifier)).0 / 2.0;
+            }
+        }
+        for (rows, rate) in sizes.iter().zip(&rates) {
+            let bytes = |what: &str| {
+                let sum = format!(
+                    "SELECT string_agg(relname || ' ' || pg_size_pretty({what}(oid)), ', ' ORDER BY relname) FROM pg_class \
+                     WHERE relnamespace = 'rows_{rows}'::regnamespace AND relname IN ('verification', 'delivery', 'limit_state')"
+                );
+                self.server.psql(&sum)
+            };
+            println!("{rows:>9} rows {rate:>8.0} cycles/s, {:.2}x of the smallest", rate / rates[0]);
+            println!("          rows {}; indexes {}", bytes("pg_table_size"), bytes("pg_indexes_size"));
+        }
+    }
+
+    /// Checks in quiet, and while a million expired rows are deleted as the configuration has it.
+    fn cleanup(&self) {
+        let store = self.open("cleanup", default_writers());
+        self.server.psql(&load("cleanup", 1_000_000, -90_000_000));
+        let verifier = verifier(store, false);
+        let quiet = self.runtime.block_on(checks(&verifier, self.seconds));
+        let stop = Arc::new(AtomicBool::new(false));
+        let cleaner = {
+            let (verifier, stop) = (verifier.clone(), Arc::clone(&stop));
+            let goes_on = move |_| !stop.load(Ordering::Relaxed);
+            self.runtime.spawn(async move { verifier.clean_up(Cleanup::default(), false, goes_on).await.unwrap() })
+        };
+        let cleaning = self.runtime.block_on(checks(&verifier, self.seconds * 2));
+        stop.store(true, Ordering::Relaxed);
+        let cleaned = self.runtime.block_on(cleaner).unwrap();
+        let of = |took: &[Duration], percent: usize| took[took.len() * percent / 100].as_secs_f64() * 1e3;
+        println!(
+            "checks: p50 {:.1} ms, p99 {:.1} ms in quiet; p50 {:.1} ms, p99 {:.1} ms while {} of 1000000 expired rows are deleted: p99 {:.2}x",
+            of(&quiet, 50),
+            of(&quiet, 99),
+            of(&cleaning, 50),
+            of(&cleaning, 99),
+            cleaned.verifications,
+            of(&cleaning, 99) / of(&quiet, 99)
+        );
+    }
+}
+
+/// How long checks take that come at a rate which leaves the server room: 16 clients with pauses. Shortest first.
+async fn checks(verifier: &Verifier, seconds: u64) -> Vec<Duration> {
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let (verifier, keys) = (verifier.clone(), keys());
+            tokio::spawn(async move {
+                let mut took = Vec::new();
+                while Instant::now() < until {
+                    took.extend(cycle(&verifier, &keys).await);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                took
+            })
+        })
+        .collect();
+    let mut took = Vec::new();
+    for task in tasks {
+        took.extend(task.await.unwrap());
+    }
+    took.sort_unstable();
+    took
+}
+
+/// Verifications with a delivery and a counter each, that expire so many milliseconds from now. Indexes are made afterwards, so that
+/// ten million take minutes.
+fn load(schema: &str, rows: u64, expires_in: i64) -> String {
+    format!(
+        "SET search_path = {schema}; SET maintenance_work_mem = '512MB'; SET synchronous_commit = off;
+         CREATE TEMP TABLE made AS SELECT indexdef FROM pg_indexes WHERE schemaname = '{schema}' AND tablename IN ('verification', 'delivery')
+             AND indexname NOT LIKE '%_pkey';
+         DO $$ DECLARE one record; BEGIN FOR one IN SELECT indexname FROM pg_indexes WHERE schemaname = '{schema}'
+             AND tablename IN ('verification', 'delivery') AND indexname NOT LIKE '%_pkey' LOOP EXECUTE 'DROP INDEX ' || one.indexname; END LOOP; END $$;
+         INSERT INTO verification (place, generation, id, application, service, destination, country, purpose, keyless, channel, status,
+             created_at, expires_at, code_length, key_id, sends, max_sends, resend_at, wrong_by_id, wrong_by_destination, max_checks)
+         SELECT nextval('verification_place'), 1, decode(md5('{schema}' || n), 'hex'), 'default', '', '+2557' || lpad((n * 6700417 % 100000000)::text, 8, '0'),
+             'TZ', 'login', false, 'sms', 'pending', now_ms, now_ms + {expires_in} - n % 1000000, 6, 'k1', 1, 5, now_ms, 0, 0, 5
+         FROM generate_series(1, {rows}::bigint) n, (SELECT (extract(epoch FROM now()) * 1000)::bigint AS now_ms) t;
+         INSERT INTO delivery (verification, number, id, send, channel, provider, status, queued_at, at, message_id, due_at, lease_until, claims)
+         SELECT place, 1, decode(lpad(to_hex(place), 32, '0'), 'hex'), 1, 'sms', 'sink', 'accepted', created_at, created_at, 'm' || place,
+             created_at, created_at, 1 FROM verification;
+         INSERT INTO limit_state (key, tat) SELECT 'default sends destination ' || lpad(n::text, 9, '0'), 1 FROM generate_series(1, {rows}::bigint) n;
+         DO $$ DECLARE one record; BEGIN FOR one IN SELECT indexdef FROM made LOOP EXECUTE one.indexdef; END LOOP; END $$;
+         DROP TABLE made; ANALYZE verification; ANALYZE delivery; ANALYZE limit_state; CHECKPOINT"
+    )
+}
+
+/// Cycles in a process of its own.
+fn child(url: &str, schema: &str, seconds: u64) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    // Numbers of its own.
+    NEXT.store(u64::from(std::process::id()) * 1_000_003, Ordering::Relaxed);
+    let store = open(url, schema, default_writers());
+    println!("{}", runtime.block_on(measure(&[verifier(store, false)], seconds)).0);
 }
 
 fn main() {
-    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
-    let most = numbers.first().copied().unwrap_or(100_000);
-    let seconds = numbers.get(1).copied().unwrap_or(5);
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    if let [first, url, schema, seconds] = words.as_slice()
+        && first == "child"
+    {
+        return child(url, schema, seconds.parse().unwrap());
+    }
+    let number = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
+    let (seconds, most) = (number("seconds").unwrap_or(5), number("most").unwrap_or(1_000_000));
+    let settings = ["synchronous_commit = on", "fsync = on", "shared_buffers = 512MB", "max_wal_size = 4GB"];
+    let server = match std::env::var_os("COUNTERSIGN_BENCH_DATA") {
+        Some(folder) => Server::kept(folder.as_ref(), &settings),
+        None => Server::start(&settings),
+    };
+    let server = server.expect("a PostgreSQL server");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let server =
-        Server::start(&["synchronous_commit = on", "fsync = on", "shared_buffers = 512MB", "max_wal_size = 4GB"])
-            .expect("a PostgreSQL server");
     let version = server.psql("SHOW server_version");
     println!("PostgreSQL {version}, synchronous_commit = on, {CLIENTS} clients, {seconds} s each");
-
-    let folder = std::env::temp_dir().join(format!("countersign-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let sqlite = Arc::new(SqliteStore::open(&folder.join("bench.db"), sqlite::Options::default()).unwrap());
-    let (on_sqlite, _) = runtime.block_on(measure(&[verifier(sqlite, false)], seconds));
-    std::fs::remove_dir_all(&folder).unwrap();
-    println!("sqlite                          {on_sqlite:>8.0} cycles/s");
-
-    let mut tpcb = pgbench(&server, seconds);
-    println!("pgbench tpcb-like, prepared     {tpcb:>8.0} transactions/s");
-    let mut best = 0_f64;
-    for writers in [1, 2, 3] {
-        let schema = format!("writers_{writers}");
-        let (rate, refused) = runtime.block_on(measure(&[verifier(open(&server, &schema, writers), false)], seconds));
-        best = best.max(rate);
-        println!(
-            "postgres, {writers} writer(s)            {rate:>8.0} cycles/s, {:.2}x pgbench, {:.2}x sqlite, {refused} refused",
-            rate / tpcb,
-            rate / on_sqlite
-        );
-    }
-    tpcb = tpcb.midpoint(pgbench(&server, seconds));
-    println!("pgbench, mean of before and after {tpcb:>6.0} transactions/s: best is {:.2}x", best / tpcb);
-
-    for shared in [false, true] {
-        for stores in 1..=3 {
-            let schema = format!("stores_{stores}_{shared}");
-            let verifiers: Vec<_> = (0..stores).map(|_| verifier(open(&server, &schema, 2), shared)).collect();
-            let (rate, refused) = runtime.block_on(measure(&verifiers, seconds));
-            let what = if shared { "one limit shared by all" } else { "no shared limit" };
-            println!("{stores} store(s), {what:<24} {rate:>8.0} cycles/s, {refused} refused");
+    let run = Run { server, runtime, seconds, most };
+    let is_kept = std::env::var_os("COUNTERSIGN_BENCH_DATA").is_some();
+    let parts = ["speed", "stores", "processes", "load", "rows", "cleanup"];
+    let asked = |part: &str| words.iter().any(|word| word == part);
+    let all = !parts.iter().any(|part| asked(part));
+    for part in parts.into_iter().filter(|part| all || asked(part)) {
+        match part {
+            "speed" => run.speed(),
+            "stores" => run.stores(),
+            "processes" => run.processes(),
+            "load" => run.load(),
+            "rows" => {
+                if !all && !is_kept {
+                    run.load();
+                }
+                run.rows();
+            }
+            _ => run.cleanup(),
         }
-    }
-
-    let one = verifier(open(&server, "rows", 2), false);
-    let mut first = 0.0;
-    let mut filled = 0;
-    for live in [10_000, 100_000, 1_000_000, 10_000_000].into_iter().filter(|live| *live <= most) {
-        runtime.block_on(fill(&one, live - filled));
-        filled = live;
-        let (rate, refused) = runtime.block_on(measure(std::slice::from_ref(&one), seconds));
-        if first == 0.0 {
-            first = rate;
-        }
-        let rows = server.psql("SELECT count(*) FROM rows.verification");
-        println!(
-            "{rows:>9} rows                 {rate:>8.0} cycles/s, {:.2}x of the smallest, {refused} refused",
-            rate / first
-        );
     }
 }

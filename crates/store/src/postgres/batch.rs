@@ -21,6 +21,19 @@ pub(super) struct LatestKey {
     pub(super) destination: String,
     pub(super) purpose: Purpose,
 }
+
+impl LatestKey {
+    /// What a verification is the latest of, if it is.
+    pub(super) fn of(row: &Verification) -> Self {
+        Self {
+            application: row.application.clone(),
+            service: row.service,
+            destination: row.to.reveal().to_owned(),
+            purpose: row.purpose.clone(),
+        }
+    }
+}
+
 /// Provider, reference.
 pub(super) type ReferenceKey = (String, String);
 
@@ -38,6 +51,8 @@ pub(super) struct Wanted {
     pub(super) limits: Vec<LimitKey>,
     pub(super) guesses: Vec<GuessKey>,
     pub(super) places: Vec<i64>,
+    /// How many want the counter that most of them want.
+    pub(super) most_wanted: usize,
 }
 
 /// A row that may change.
@@ -132,19 +147,30 @@ impl State {
         Ok(state)
     }
 
+    /// What was taken for the latest of its kind, with its place. Where none was found, nobody can begin one unseen: two who begin the
+    /// same generation meet in a unique key.
+    pub(super) fn taken_for_latest(&self) -> Vec<(&LatestKey, i64)> {
+        let place = |at: &Option<usize>| Some(self.found.get((*at)?)?.place);
+        self.latest.iter().filter_map(|(key, at)| Some((key, place(at)?))).collect()
+    }
+
     /// What the decisions want to know besides their verifications.
     pub(super) fn wanted<'a>(&self, jobs: impl Iterator<Item = &'a dyn Job>) -> Wanted {
-        let (mut limits, mut guesses, mut places) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let (mut guesses, mut places) = (HashSet::new(), HashSet::new());
+        let mut limits: HashMap<LimitKey, usize> = HashMap::new();
         for job in jobs {
             let Some(found) = self.look_up(&job.lookup()) else { continue };
             let found = found.and_then(|at| self.found.get(at));
             let reads = job.reads(found.map(|found| &found.row.value));
-            limits.extend(reads.limits);
+            for key in reads.limits {
+                *limits.entry(key).or_default() += 1;
+            }
             guesses.extend(reads.guesses);
             places.extend(found.filter(|_| reads.deliveries).map(|found| found.place));
         }
         Wanted {
-            limits: limits.into_iter().collect(),
+            most_wanted: limits.values().copied().max().unwrap_or_default(),
+            limits: limits.into_keys().collect(),
             guesses: guesses.into_iter().collect(),
             places: places.into_iter().collect(),
         }
@@ -290,12 +316,7 @@ impl State {
     }
 
     fn insert(&mut self, row: Verification) -> Result<usize, Error> {
-        let key = LatestKey {
-            application: row.application.clone(),
-            service: row.service,
-            destination: row.to.reveal().to_owned(),
-            purpose: row.purpose.clone(),
-        };
+        let key = LatestKey::of(&row);
         let before = self.latest.get(&key).copied().ok_or_else(unread)?;
         let generation = before.and_then(|at| self.found.get(at)).map_or(0, |found| found.generation) + 1;
         let place = self.places.pop().ok_or_else(unread)?;

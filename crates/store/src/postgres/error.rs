@@ -8,6 +8,10 @@ use tokio_postgres::error::{DbError, SqlState};
 pub(super) enum Error {
     /// Somebody else was there at the same time, and nothing was changed: the same again may well succeed.
     Conflict,
+    /// Another session answered than the one that keeps our statements. Nothing was changed.
+    Moved,
+    /// The server does not know a statement any more that it kept. Nothing was changed.
+    Forgotten,
     /// The connection is of no use any more. If a commit was on its way, nobody knows what became of it.
     Cut(String),
     /// The server refused; nothing was changed.
@@ -24,7 +28,7 @@ impl Error {
 
     pub(super) fn into_store_error(self) -> StoreError {
         match self {
-            Self::Conflict => {
+            Self::Conflict | Self::Moved | Self::Forgotten => {
                 StoreError::Unavailable("too many others are at the same rows; try again in a moment".to_owned())
             }
             Self::Cut(text) | Self::Refused(text) => StoreError::Unavailable(text),
@@ -43,6 +47,10 @@ impl From<tokio_postgres::Error> for Error {
             .contains(&state)
         {
             return Self::Conflict;
+        }
+        // A statement that is kept is planned anew when tables change, but never gives rows of another shape.
+        if *state == SqlState::INVALID_SQL_STATEMENT_NAME || refusal.routine() == Some("RevalidateCachedQuery") {
+            return Self::Forgotten;
         }
         let text = refusal_in_words(refusal);
         // Class 57P and 08: the server goes, or the pooler lost it. Read-only: it has become somebody's replica.

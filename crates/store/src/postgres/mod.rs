@@ -11,8 +11,10 @@ mod health;
 mod migrate;
 mod one_row;
 mod pool;
+mod queue;
 mod read;
 mod rows;
+mod session;
 mod sql;
 mod target;
 mod tls;
@@ -43,9 +45,10 @@ use tokio_postgres::Client;
 use error::Error;
 pub use migrate::{SCHEMA, migrations_sql};
 use pool::Pool;
+use queue::Waiting;
 use sql::Sql;
 pub use target::{BadTarget, SslVerify, Target};
-use writer::{Waiting, Writer};
+use writer::Writer;
 
 use crate::layout::Layout;
 
@@ -294,6 +297,8 @@ fn live(
             })
             .collect();
         let watch = tokio::spawn(Arc::clone(&inner.pool).watch());
+        let clock = Arc::clone(&inner.waiting).watch(Arc::clone(&inner.pool), ANSWER_WITHIN);
+        let clock = tokio::spawn(clock);
         let _ = opened.send(Ok((Handle::current(), Arc::clone(&inner))));
         let _ = stopped.await;
         inner.waiting.close();
@@ -301,6 +306,7 @@ fn live(
             let _ = writer.await;
         }
         watch.abort();
+        clock.abort();
         inner.pool.close();
     });
 }
@@ -308,25 +314,11 @@ fn live(
 impl Store for PostgresStore {
     fn run(&self, job: Box<dyn Job>) -> BoxFuture<'_, StoreResult<()>> {
         let queued = match self.inner.pool.check() {
-            Ok(()) => self.inner.waiting.add(job),
+            Ok(()) => self.inner.waiting.add(job, ANSWER_WITHIN),
             Err(error) => Err(error.into_store_error()),
         };
-        let pool = Arc::clone(&self.inner.pool);
-        let answered = self.handle.spawn(async move {
-            match tokio::time::timeout(ANSWER_WITHIN, queued?).await {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(StoreError::Unavailable("the store is closed".to_owned())),
-                Err(_) => {
-                    pool.doubt();
-                    Err(StoreError::Unavailable(format!(
-                        "no answer within {} ms (whether it was written is not known)",
-                        ANSWER_WITHIN.as_millis()
-                    )))
-                }
-            }
-        });
         Box::pin(async move {
-            answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the store is closed".to_owned())))
+            queued?.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the store is closed".to_owned())))
         })
     }
 

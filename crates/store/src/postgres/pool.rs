@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use countersign::store::StoreResult;
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -28,6 +28,8 @@ pub(super) struct Pool {
     permits: Semaphore,
     /// The last attempt to connect failed, or an answer was so late that it was looked after, in vain.
     away: AtomicBool,
+    /// A pooler gives our transactions now this session, now that one.
+    shared: AtomicBool,
     /// Somebody wants to know whether the server is there.
     doubted: Notify,
 }
@@ -41,6 +43,7 @@ impl Pool {
             most,
             permits: Semaphore::new(most),
             away: AtomicBool::new(false),
+            shared: AtomicBool::new(false),
             doubted: Notify::new(),
         })
     }
@@ -51,6 +54,17 @@ impl Pool {
             return Err(Error::Cut(format!("no PostgreSQL server can be reached at {}", self.target)));
         }
         Ok(())
+    }
+
+    /// Whether sessions are of no use for keeping anything.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_shared_from_now_on(&self) {
+        if !self.shared.swap(true, Ordering::AcqRel) {
+            tracing::info!(server = %self.target, "sessions are shared by a pooler: statements are sent whole");
+        }
     }
 
     /// A new connection to a server that takes writes.
@@ -64,6 +78,13 @@ impl Pool {
     }
 
     async fn try_connect(&self) -> Result<Arc<Client>, Error> {
+        let began = Instant::now();
+        let connected = self.connect_once().await;
+        // One that is cut while it is made says little about the server. After a long wait there is no time for another.
+        if connected.is_err() && began.elapsed() < CONNECT_WITHIN / 2 { self.connect_once().await } else { connected }
+    }
+
+    async fn connect_once(&self) -> Result<Arc<Client>, Error> {
         let connecting = self.target.config.connect(self.tls.clone());
         let (client, connection) = match timeout(CONNECT_WITHIN, connecting).await {
             Ok(Ok(connected)) => connected,

@@ -1,5 +1,6 @@
-//! Every statement, in one place. `@` stands for the schema. None needs anything of its session: no setting, no prepared name, no
-//! temporary table, no advisory lock; so they run behind a pooler that gives each transaction another connection.
+//! Every statement, in one place. `@` stands for the schema. None needs anything of its session: no setting, no temporary table, no
+//! advisory lock; so they run behind a pooler that gives each transaction another connection. Where the session is ours, it keeps
+//! those of the batches planned (`session`).
 
 use super::one_row::OneRow;
 
@@ -21,6 +22,33 @@ macro_rules! statements {
             }
         }
     };
+}
+
+impl Sql {
+    /// What batches are made of: the statements that a session keeps.
+    pub(super) fn of_batches(&self) -> [&str; 19] {
+        [
+            &self.lock_by_id,
+            &self.lock_latest,
+            &self.lock_referenced,
+            &self.latest,
+            &self.referenced,
+            &self.lock_guesses,
+            &self.lock_limits,
+            &self.deliveries,
+            &self.new_places,
+            &self.insert_verifications,
+            &self.update_verifications,
+            &self.insert_deliveries,
+            &self.update_deliveries,
+            &self.insert_limits,
+            &self.update_limits,
+            &self.insert_guesses,
+            &self.update_guesses,
+            &self.insert_events,
+            &self.decoy,
+        ]
+    }
 }
 
 /// A name as SQL writes it.
@@ -103,37 +131,58 @@ macro_rules! health_rows {
     };
 }
 
-/// Which place each question of a batch leads to: `$1` ids; `$2..$5` destinations, applications, purposes, services; `$6..$8`
-/// references, providers, references that are delivery ids.
-macro_rules! resolve {
+/// Which place each of these leads to, if any: `$1..$4` destinations, applications, purposes, services.
+macro_rules! latest {
     () => {
-        "SELECT 0::bigint AS kind, q.n, w.place FROM unnest($1::bytea[]) WITH ORDINALITY AS q (id, n) \
-         JOIN @verification w ON w.id = q.id \
-         UNION ALL \
-         SELECT 1::bigint, q.n, l.place FROM unnest($2::text[], $3::text[], $4::text[], $5::bytea[]) WITH ORDINALITY AS q (destination, application, purpose, service, n) \
+        "SELECT q.n, l.place FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) \
+         WITH ORDINALITY AS q (destination, application, purpose, service, n) \
          CROSS JOIN LATERAL (SELECT w.place FROM @verification w WHERE w.destination = q.destination \
-             AND w.application = q.application AND w.purpose = q.purpose AND w.service = q.service ORDER BY w.generation DESC LIMIT 1) l \
-         UNION ALL \
-         SELECT 2::bigint, q.n, l.verification FROM unnest($6::text[], $7::text[]) WITH ORDINALITY AS q (reference, provider, n) \
+             AND w.application = q.application AND w.purpose = q.purpose AND w.service = q.service ORDER BY w.generation DESC LIMIT 1) l"
+    };
+}
+
+/// Which place each of these leads to, if any: `$1..$3` references, providers, references that are delivery ids.
+macro_rules! referenced {
+    () => {
+        "SELECT 2::bigint AS kind, q.n, l.verification AS place FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q (reference, provider, n) \
          CROSS JOIN LATERAL (SELECT w.verification FROM @delivery w WHERE w.message_id = q.reference AND w.provider = q.provider \
              ORDER BY w.verification DESC LIMIT 1) l \
          UNION ALL \
-         SELECT 3::bigint, q.n, w.verification FROM unnest($8::bytea[], $7::text[]) WITH ORDINALITY AS q (id, provider, n) \
+         SELECT 3::bigint, q.n, w.verification FROM unnest($3::bytea[], $2::text[]) WITH ORDINALITY AS q (id, provider, n) \
          JOIN @delivery w ON w.id = q.id AND w.provider = q.provider"
+    };
+}
+
+macro_rules! begin {
+    () => {
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
+         SET LOCAL enable_mergejoin = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; \
+         SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '10s'"
     };
 }
 
 statements! {
     /// Begins a batch's transaction. The planner's settings hold for this transaction alone and say what is so: keys are few, tables
     /// may be large, and their statistics may be from when they were empty. The time-outs bound what is left behind by a process that is gone.
-    begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
-             SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; \
-             SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '10s'";
-    /// The verifications of a batch, locked in the order of their places.
-    lock_verifications = concat!("SELECT ", verification_columns!(), " FROM @verification v \
-        WHERE v.place = ANY (ARRAY(SELECT r.place FROM (", resolve!(), ") r)) ORDER BY v.place FOR UPDATE OF v");
-    /// What each question leads to, now that the rows are locked.
-    resolve = resolve!();
+    begin = begin!();
+    /// The same where the session keeps its statements: it says which session it is, and plans each statement once for all values.
+    begin_marked = concat!(begin!(), "; SET LOCAL plan_cache_mode = force_generic_plan; \
+        SELECT current_setting('countersign.session', true)");
+    /// The verifications of a batch, locked in the order of their places: by `$1` ids.
+    lock_by_id = concat!("SELECT ", verification_columns!(), " FROM @verification v WHERE v.id = ANY ($1::bytea[]) \
+        ORDER BY v.place FOR UPDATE OF v");
+    /// By what they are about.
+    lock_latest = concat!("SELECT ", verification_columns!(), " FROM @verification v \
+        WHERE v.place = ANY (ARRAY(SELECT r.place FROM (", latest!(), ") r)) ORDER BY v.place FOR UPDATE OF v");
+    /// By references, or `$4` ids.
+    lock_referenced = concat!("SELECT ", verification_columns!(), " FROM @verification v \
+        WHERE v.place = ANY (ARRAY(SELECT r.place FROM (", referenced!(),
+        " UNION ALL SELECT 0::bigint, q.n, w.place FROM unnest($4::bytea[]) WITH ORDINALITY AS q (id, n) \
+        JOIN @verification w ON w.id = q.id) r)) ORDER BY v.place FOR UPDATE OF v");
+    /// What these lead to, now that the rows are locked.
+    latest = latest!();
+    /// The same of references.
+    referenced = referenced!();
     /// Guess logs, locked in the order of their keys: `$1` applications, `$2` destinations.
     lock_guesses = "SELECT q.n, g.by_id, g.by_keyless, g.by_destination \
         FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q (application, destination, n) \
@@ -143,7 +192,7 @@ statements! {
     lock_limits = "SELECT q.n, l.tat FROM unnest($1::text[]) WITH ORDINALITY AS q (key, n) \
         JOIN @limit_state l ON l.key = q.key ORDER BY l.key FOR UPDATE OF l";
     /// Deliveries of verifications that are locked.
-    deliveries = concat!("SELECT ", delivery_columns!(), " FROM @delivery d WHERE d.verification = ANY ($1) ORDER BY d.verification, d.number");
+    deliveries = concat!("SELECT ", delivery_columns!(), " FROM @delivery d WHERE d.verification = ANY ($1::bigint[]) ORDER BY d.verification, d.number");
     /// Places for new verifications.
     new_places = "SELECT nextval('@verification_place') FROM generate_series(1, $1::bigint)";
 

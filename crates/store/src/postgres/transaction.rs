@@ -4,6 +4,7 @@
 //! never wait for each other in a circle. What is not there cannot be locked: who finds nothing inserts, a unique key lets one of two
 //! do so, and the other one runs again and finds it.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -15,13 +16,14 @@ use countersign::core::time::Timestamp;
 use countersign::core::verification::{Delivery, GuessLog, Verification};
 use countersign::store::Job;
 use futures_util::future::{join, join_all};
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-use super::batch::{Found, Kept, Questions, State, Wanted};
+use super::batch::{Found, Kept, LatestKey, Questions, State, Wanted};
 use super::error::Error;
 use super::one_row;
 use super::rows::{Columns, Placed, code_columns, first, instants_to_bytes, metadata_column, service_column, text};
+use super::session::{Parameter, Runs, Session};
 use super::sql::Sql;
 use crate::wording;
 
@@ -34,48 +36,55 @@ macro_rules! column {
 
 /// What came of a transaction.
 pub(super) enum Outcome {
-    /// Committed; these (by their number) must wait for the next one.
-    Committed(Vec<usize>),
+    /// Committed.
+    Committed {
+        /// These (by their number) must wait for the next one.
+        deferred: Vec<usize>,
+        /// How many wanted the counter that most of them wanted.
+        charged: usize,
+    },
     /// Nothing was changed.
     Failed(Error),
     /// The connection was lost while the commit was on its way: nobody knows.
     Unknown(String),
 }
 
-/// A value and what it is for the server: statements are not prepared, so it is told.
-type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
-
 /// Runs the jobs as if one after the other.
-pub(super) async fn run(client: &Client, sql: &Sql, jobs: &mut [&mut Box<dyn Job>]) -> Outcome {
+pub(super) async fn run(session: &Session, sql: &Sql, jobs: &mut [&mut Box<dyn Job>]) -> Outcome {
     if let Some(one) = &sql.one_row {
-        return one_row::run(client, sql, one, jobs).await;
+        return one_row::run(session.client(), sql, one, jobs).await;
     }
-    match decide(client, sql, jobs).await {
-        Ok((state, deferred)) => outcome(commit(client, sql, &state).await, deferred),
+    match decide(session, sql, jobs).await {
+        Ok((state, deferred, charged)) => outcome(commit(session, sql, &state).await, deferred, charged),
         Err(error) => Outcome::Failed(error),
     }
 }
 
 /// What came of it, once a commit was on its way.
-pub(super) fn outcome(committed: Result<(), Error>, deferred: Vec<usize>) -> Outcome {
+pub(super) fn outcome(committed: Result<(), Error>, deferred: Vec<usize>, charged: usize) -> Outcome {
     match committed {
-        Ok(()) => Outcome::Committed(deferred),
+        Ok(()) => Outcome::Committed { deferred, charged },
         // Whatever cut the connection, the commit may have been read before.
         Err(Error::Cut(text)) => Outcome::Unknown(text),
         Err(error) => Outcome::Failed(error),
     }
 }
 
-async fn decide(client: &Client, sql: &Sql, jobs: &mut [&mut Box<dyn Job>]) -> Result<(State, Vec<usize>), Error> {
+async fn decide(
+    session: &Session,
+    sql: &Sql,
+    jobs: &mut [&mut Box<dyn Job>],
+) -> Result<(State, Vec<usize>, usize), Error> {
     let questions = Questions::of(jobs.iter().map(|job| &***job));
-    let (rows, resolved) = look_up(client, sql, &questions).await?;
+    let (rows, resolved) = look_up(session, sql, &questions).await?;
     let mut state = State::new(questions, rows, &resolved)?;
     let wanted = state.wanted(jobs.iter().map(|job| &***job));
+    let charged = wanted.most_wanted;
     let beginning = jobs.iter().filter(|job| matches!(job.lookup(), Lookup::Latest { .. }));
     let new_places = i64::try_from(beginning.count()).unwrap_or(i64::MAX);
-    read(client, sql, &mut state, wanted, new_places).await?;
+    read(session, sql, &mut state, wanted, new_places).await?;
     let deferred = decide_each(&mut state, jobs)?;
-    Ok((state, deferred))
+    Ok((state, deferred, charged))
 }
 
 /// Lets them decide, one after the other; which must wait for the next batch.
@@ -93,62 +102,102 @@ pub(super) fn decide_each(state: &mut State, jobs: &mut [&mut Box<dyn Job>]) -> 
     Ok(deferred)
 }
 
-/// First round trip.
+/// First round trip. An id leads to one row for ever; where anything else leads must be looked at again once the locks are held.
 async fn look_up(
-    client: &Client,
+    session: &Session,
     sql: &Sql,
     questions: &Questions,
 ) -> Result<(Vec<Placed>, Vec<(i64, i64, i64)>), Error> {
     let ids: Vec<&[u8]> = questions.ids.iter().map(|id| id.as_bytes().as_slice()).collect();
-    let applications: Vec<&str> = column!(questions.latest, key => key.application.as_str());
-    let services: Vec<&[u8]> = column!(questions.latest, key => service_column(key.service.as_ref()));
-    let destinations: Vec<&str> = column!(questions.latest, key => key.destination.as_str());
-    let purposes: Vec<&str> = column!(questions.latest, key => key.purpose.as_str());
+    let latest = Latest::of(questions.latest.iter());
     let (providers, references): (Vec<_>, Vec<_>) =
         questions.references.iter().map(|(provider, reference)| (text(provider), text(reference))).unzip();
     let delivery_ids: Vec<Option<Vec<u8>>> = references
         .iter()
         .map(|reference| reference.parse::<DeliveryId>().ok().map(|id| id.as_bytes().to_vec()))
         .collect();
-    let parameters: [Parameter<'_>; 8] = [
-        (&ids, Type::BYTEA_ARRAY),
-        (&destinations, Type::TEXT_ARRAY),
-        (&applications, Type::TEXT_ARRAY),
-        (&purposes, Type::TEXT_ARRAY),
-        (&services, Type::BYTEA_ARRAY),
+    let of_latest = latest.parameters();
+    let of_references: [Parameter<'_>; 4] = [
         (&references, Type::TEXT_ARRAY),
         (&providers, Type::TEXT_ARRAY),
         (&delivery_ids, Type::BYTEA_ARRAY),
+        (&ids, Type::BYTEA_ARRAY),
     ];
-    let begin = client.batch_execute(&sql.begin);
-    let lock = client.query_typed(&sql.lock_verifications, &parameters);
-    let resolve = async {
-        // An id leads to one row for ever: only the others must be looked at again once the locks are held.
-        if destinations.is_empty() && references.is_empty() {
-            return Ok(Vec::new());
-        }
-        client.query_typed(&sql.resolve, &parameters).await
-    };
-    let (begun, (locked, resolved)) = join(begin, join(lock, resolve)).await;
+    let of_ids: [Parameter<'_>; 1] = [(&ids, Type::BYTEA_ARRAY)];
+    let has_references = !references.is_empty();
+    let begin = session.begin(sql);
+    // In the order in which they are polled first: a batch asks for the latest, or for the others.
+    let lock_latest = query_if(!questions.latest.is_empty(), session, &sql.lock_latest, &of_latest);
+    let lock_by_id = query_if(!has_references && !ids.is_empty(), session, &sql.lock_by_id, &of_ids);
+    let lock_referenced = query_if(has_references, session, &sql.lock_referenced, &of_references);
+    let resolve = query_if(has_references, session, &sql.referenced, of_references.get(..3).unwrap_or_default());
+    let (begun, (latest, (by_id, (referenced, resolved)))) =
+        join(begin, join(lock_latest, join(lock_by_id, join(lock_referenced, resolve)))).await;
     begun?;
-    let rows = locked?.iter().map(|row| Columns::of(row).verification()).collect::<Result<_, _>>()?;
+    let locked = [latest?, by_id?, referenced?];
+    let rows: Vec<Placed> =
+        locked.iter().flatten().map(|row| Columns::of(row).verification()).collect::<Result<_, _>>()?;
     let resolved = resolved?;
     let resolved = resolved.iter().map(|row| {
         let mut columns = Columns::of(row);
         Ok((columns.take()?, columns.take()?, columns.take()?))
     });
-    Ok((rows, resolved.collect::<Result<_, Error>>()?))
+    let mut resolved = resolved.collect::<Result<Vec<_>, Error>>()?;
+    resolved.extend(newest(&questions.latest, &rows));
+    Ok((rows, resolved))
+}
+
+/// Which of the locked rows each key leads to. Whether there is a later one by now is asked in the second round trip.
+fn newest(keys: &[LatestKey], rows: &[Placed]) -> Vec<(i64, i64, i64)> {
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    let mut newest: HashMap<LatestKey, (i64, i64)> = HashMap::new();
+    for row in rows {
+        let kept = newest.entry(LatestKey::of(&row.row)).or_insert((row.generation, row.place));
+        *kept = (*kept).max((row.generation, row.place));
+    }
+    let numbered = keys.iter().zip(1_i64..);
+    numbered.filter_map(|(key, n)| newest.get(key).map(|(_, place)| (1, n, *place))).collect()
+}
+
+/// Keys, column by column.
+struct Latest<'a> {
+    destinations: Vec<&'a str>,
+    applications: Vec<&'a str>,
+    purposes: Vec<&'a str>,
+    services: Vec<&'a [u8]>,
+}
+
+impl<'a> Latest<'a> {
+    fn of(keys: impl Iterator<Item = &'a LatestKey> + Clone) -> Self {
+        Self {
+            destinations: keys.clone().map(|key| key.destination.as_str()).collect(),
+            applications: keys.clone().map(|key| key.application.as_str()).collect(),
+            purposes: keys.clone().map(|key| key.purpose.as_str()).collect(),
+            services: keys.map(|key| service_column(key.service.as_ref())).collect(),
+        }
+    }
+
+    fn parameters(&self) -> [Parameter<'_>; 4] {
+        [
+            (&self.destinations, Type::TEXT_ARRAY),
+            (&self.applications, Type::TEXT_ARRAY),
+            (&self.purposes, Type::TEXT_ARRAY),
+            (&self.services, Type::BYTEA_ARRAY),
+        ]
+    }
 }
 
 /// Second round trip.
 pub(super) async fn read(
-    client: &Client,
+    runs: &impl Runs,
     sql: &Sql,
     state: &mut State,
     wanted: Wanted,
     new_places: i64,
 ) -> Result<(), Error> {
-    let Wanted { limits, guesses, places } = wanted;
+    let Wanted { limits, guesses, places, .. } = wanted;
     let keys: Vec<_> = limits.iter().map(|key| text(&key.0)).collect();
     let applications: Vec<&str> = guesses.iter().map(|key| key.application.as_str()).collect();
     let destinations: Vec<_> = guesses.iter().map(|key| text(&key.destination)).collect();
@@ -156,12 +205,25 @@ pub(super) async fn read(
     let of_limits: [Parameter<'_>; 1] = [(&keys, Type::TEXT_ARRAY)];
     let of_deliveries: [Parameter<'_>; 1] = [(&places, Type::INT8_ARRAY)];
     let of_places: [Parameter<'_>; 1] = [(&new_places, Type::INT8)];
-    let found_guesses = query_if(!guesses.is_empty(), client, &sql.lock_guesses, &of_guesses);
-    let found_limits = query_if(!limits.is_empty(), client, &sql.lock_limits, &of_limits);
-    let found_deliveries = query_if(!places.is_empty(), client, &sql.deliveries, &of_deliveries);
-    let found_places = query_if(new_places > 0, client, &sql.new_places, &of_places);
-    let ((found_guesses, found_limits), (found_deliveries, found_places)) =
-        join(join(found_guesses, found_limits), join(found_deliveries, found_places)).await;
+    let taken = if sql.one_row.is_none() { state.taken_for_latest() } else { Vec::new() };
+    let places_taken: Vec<i64> = column!(taken, row => row.1);
+    let latest = Latest::of(taken.iter().map(|(key, _)| *key));
+    let of_latest = latest.parameters();
+    let still = query_if(!taken.is_empty(), runs, &sql.latest, &of_latest);
+    let found_guesses = query_if(!guesses.is_empty(), runs, &sql.lock_guesses, &of_guesses);
+    let found_limits = query_if(!limits.is_empty(), runs, &sql.lock_limits, &of_limits);
+    let found_deliveries = query_if(!places.is_empty(), runs, &sql.deliveries, &of_deliveries);
+    let found_places = query_if(new_places > 0, runs, &sql.new_places, &of_places);
+    let (still, ((found_guesses, found_limits), (found_deliveries, found_places))) =
+        join(still, join(join(found_guesses, found_limits), join(found_deliveries, found_places))).await;
+    for row in &still? {
+        let mut columns = Columns::of(row);
+        let (nth, place): (i64, i64) = (columns.take()?, columns.take()?);
+        if numbered(nth).and_then(|at| places_taken.get(at)) != Some(&place) {
+            // A later one began before its predecessor was locked.
+            return Err(Error::Conflict);
+        }
+    }
     let mut logs: Vec<Option<GuessLog>> = vec![None; guesses.len()];
     for row in &found_guesses? {
         let mut columns = Columns::of(row);
@@ -191,14 +253,11 @@ pub(super) async fn read(
 
 async fn query_if(
     wanted: bool,
-    client: &Client,
+    runs: &impl Runs,
     statement: &str,
     parameters: &[Parameter<'_>],
 ) -> Result<Vec<Row>, Error> {
-    if !wanted {
-        return Ok(Vec::new());
-    }
-    client.query_typed(statement, parameters).await.map_err(Error::from)
+    if wanted { runs.query(statement, parameters).await } else { Ok(Vec::new()) }
 }
 
 /// From `WITH ORDINALITY` to an index.
@@ -210,29 +269,29 @@ pub(super) type Writing<'a> = Pin<Box<dyn Future<Output = Result<Option<(u64, us
 
 /// Third round trip: every kind of row in one statement, and the commit behind them. If one fails, the server turns the commit into
 /// a rollback.
-async fn commit(client: &Client, sql: &Sql, state: &State) -> Result<(), Error> {
+async fn commit(session: &Session, sql: &Sql, state: &State) -> Result<(), Error> {
     let mut writes: Vec<Writing<'_>> = Vec::with_capacity(11);
-    verifications(client, sql, state, &mut writes);
-    deliveries(client, sql, state, &mut writes);
-    guesses(client, sql, state, &mut writes);
-    limits(client, sql, state, &mut writes);
+    verifications(session, sql, state, &mut writes);
+    deliveries(session, sql, state, &mut writes);
+    guesses(session, sql, state, &mut writes);
+    limits(session, sql, state, &mut writes);
     if !state.events.is_empty() {
-        writes.push(Box::pin(events(client, sql, state)));
+        writes.push(Box::pin(events(session, sql, state)));
     }
-    finish(client, sql, state, writes).await
+    finish(session, sql, state, writes).await
 }
 
 /// The commit behind what is written.
 pub(super) async fn finish<'a>(
-    client: &'a Client,
+    runs: &'a impl Runs,
     sql: &'a Sql,
     state: &State,
     mut writes: Vec<Writing<'a>>,
 ) -> Result<(), Error> {
     if state.decoy && writes.is_empty() {
-        writes.push(Box::pin(async { Ok(Some((execute(client, &sql.decoy, &[]).await?, 1))) }));
+        writes.push(Box::pin(async { Ok(Some((runs.execute(&sql.decoy, &[]).await?, 1))) }));
     }
-    writes.push(Box::pin(async { client.batch_execute("COMMIT").await.map(|()| None).map_err(Error::from) }));
+    writes.push(Box::pin(async { runs.commit().await.map(|()| None) }));
     // Fewer than 30 futures are polled in their order, and each hands over its message when it is polled first.
     let mut written = Ok(());
     for result in join_all(writes).await {
@@ -258,7 +317,7 @@ fn changed<T>(rows: &[Kept<T>], stored: bool) -> impl Iterator<Item = &T> {
     rows.iter().filter(move |kept| kept.changed && kept.stored == stored).map(|kept| &kept.value)
 }
 
-fn verifications<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
+fn verifications<'a>(session: &'a Session, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
     let mut new: Vec<_> = state.found.iter().filter(|found| !found.row.stored).collect();
     // Everybody inserts in the same order, and so never waits in a circle.
     new.sort_by(|a, b| {
@@ -268,11 +327,11 @@ fn verifications<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes:
         key(&a.row.value).cmp(&key(&b.row.value)).then(a.generation.cmp(&b.generation))
     });
     if !new.is_empty() {
-        writes.push(Box::pin(insert_verifications(client, sql, new)));
+        writes.push(Box::pin(insert_verifications(session, sql, new)));
     }
     let old: Vec<_> = state.found.iter().filter(|found| found.row.stored && found.row.changed).collect();
     if !old.is_empty() {
-        writes.push(Box::pin(update_verifications(client, sql, old)));
+        writes.push(Box::pin(update_verifications(session, sql, old)));
     }
 }
 
@@ -282,7 +341,7 @@ const fn count(n: u32) -> i64 {
 }
 
 pub(super) async fn insert_verifications(
-    client: &Client,
+    runs: &impl Runs,
     sql: &Sql,
     new: Vec<&Found>,
 ) -> Result<Option<(u64, usize)>, Error> {
@@ -321,10 +380,10 @@ pub(super) async fn insert_verifications(
         (&column!(rows, row => wording::to_json(&row.wording)), Type::TEXT_ARRAY),
         (&column!(rows, row => row.follow_up_at.map(Timestamp::as_millis)), Type::INT8_ARRAY),
     ];
-    Ok(Some((execute(client, &sql.insert_verifications, &parameters).await?, rows.len())))
+    Ok(Some((runs.execute(&sql.insert_verifications, &parameters).await?, rows.len())))
 }
 
-async fn update_verifications(client: &Client, sql: &Sql, old: Vec<&Found>) -> Result<Option<(u64, usize)>, Error> {
+async fn update_verifications(session: &Session, sql: &Sql, old: Vec<&Found>) -> Result<Option<(u64, usize)>, Error> {
     let rows: Vec<&Verification> = column!(old, found => &found.row.value);
     let parameters: [Parameter<'_>; 12] = [
         (&column!(old, found => found.place), Type::INT8_ARRAY),
@@ -340,10 +399,10 @@ async fn update_verifications(client: &Client, sql: &Sql, old: Vec<&Found>) -> R
         (&column!(rows, row => wording::to_json(&row.wording)), Type::TEXT_ARRAY),
         (&column!(rows, row => row.follow_up_at.map(Timestamp::as_millis)), Type::INT8_ARRAY),
     ];
-    Ok(Some((execute(client, &sql.update_verifications, &parameters).await?, rows.len())))
+    Ok(Some((session.execute(&sql.update_verifications, &parameters).await?, rows.len())))
 }
 
-fn deliveries<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
+fn deliveries<'a>(session: &'a Session, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
     let of = |stored| -> Vec<(i64, &'a Delivery)> {
         let with_place = |found: &'a Found| {
             changed(found.deliveries.as_deref().unwrap_or_default(), stored).map(|row| (found.place, row))
@@ -352,15 +411,15 @@ fn deliveries<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes: &m
     };
     let (new, old) = (of(false), of(true));
     if !new.is_empty() {
-        writes.push(Box::pin(insert_deliveries(client, sql, new)));
+        writes.push(Box::pin(insert_deliveries(session, sql, new)));
     }
     if !old.is_empty() {
-        writes.push(Box::pin(update_deliveries(client, sql, old)));
+        writes.push(Box::pin(update_deliveries(session, sql, old)));
     }
 }
 
 pub(super) async fn insert_deliveries(
-    client: &Client,
+    runs: &impl Runs,
     sql: &Sql,
     rows: Vec<(i64, &Delivery)>,
 ) -> Result<Option<(u64, usize)>, Error> {
@@ -380,11 +439,11 @@ pub(super) async fn insert_deliveries(
         (&column!(rows, row => row.1.lease_until.as_millis()), Type::INT8_ARRAY),
         (&column!(rows, row => count(row.1.claims)), Type::INT8_ARRAY),
     ];
-    Ok(Some((execute(client, &sql.insert_deliveries, &parameters).await?, rows.len())))
+    Ok(Some((runs.execute(&sql.insert_deliveries, &parameters).await?, rows.len())))
 }
 
 async fn update_deliveries(
-    client: &Client,
+    session: &Session,
     sql: &Sql,
     rows: Vec<(i64, &Delivery)>,
 ) -> Result<Option<(u64, usize)>, Error> {
@@ -398,10 +457,10 @@ async fn update_deliveries(
         (&column!(rows, row => row.1.lease_until.as_millis()), Type::INT8_ARRAY),
         (&column!(rows, row => count(row.1.claims)), Type::INT8_ARRAY),
     ];
-    Ok(Some((execute(client, &sql.update_deliveries, &parameters).await?, rows.len())))
+    Ok(Some((session.execute(&sql.update_deliveries, &parameters).await?, rows.len())))
 }
 
-pub(super) fn guesses<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
+pub(super) fn guesses<'a>(runs: &'a impl Runs, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
     for stored in [false, true] {
         let mut rows: Vec<_> = state.guesses.iter().filter(|(_, kept)| kept.changed && kept.stored == stored).collect();
         if rows.is_empty() {
@@ -418,12 +477,12 @@ pub(super) fn guesses<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, wr
                 (&column!(rows, row => instants_to_bytes(&row.1.value.by_destination)), Type::BYTEA_ARRAY),
                 (&column!(rows, row => row.1.value.forgettable_at().as_millis()), Type::INT8_ARRAY),
             ];
-            Ok(Some((execute(client, statement, &parameters).await?, rows.len())))
+            Ok(Some((runs.execute(statement, &parameters).await?, rows.len())))
         }));
     }
 }
 
-pub(super) fn limits<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
+pub(super) fn limits<'a>(runs: &'a impl Runs, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
     for stored in [false, true] {
         let changed = state.limits.iter().filter(|(_, kept)| kept.changed && kept.stored == stored);
         let mut rows: Vec<_> = changed.filter_map(|(key, kept)| Some((key, kept.value?))).collect();
@@ -437,12 +496,12 @@ pub(super) fn limits<'a>(client: &'a Client, sql: &'a Sql, state: &'a State, wri
                 (&column!(rows, row => text(&row.0.0)), Type::TEXT_ARRAY),
                 (&column!(rows, row => row.1.0), Type::INT8_ARRAY),
             ];
-            Ok(Some((execute(client, statement, &parameters).await?, rows.len())))
+            Ok(Some((runs.execute(statement, &parameters).await?, rows.len())))
         }));
     }
 }
 
-pub(super) async fn events(client: &Client, sql: &Sql, state: &State) -> Result<Option<(u64, usize)>, Error> {
+pub(super) async fn events(runs: &impl Runs, sql: &Sql, state: &State) -> Result<Option<(u64, usize)>, Error> {
     let rows = &state.events;
     let parameters: [Parameter<'_>; 5] = [
         (&column!(rows, row => row.kind.as_str()), Type::TEXT_ARRAY),
@@ -451,7 +510,7 @@ pub(super) async fn events(client: &Client, sql: &Sql, state: &State) -> Result<
         (&column!(rows, row => row.delivery.as_ref().map(|id| id.as_bytes().as_slice())), Type::BYTEA_ARRAY),
         (&column!(rows, row => row.at.as_millis()), Type::INT8_ARRAY),
     ];
-    Ok(Some((execute(client, &sql.insert_events, &parameters).await?, rows.len())))
+    Ok(Some((runs.execute(&sql.insert_events, &parameters).await?, rows.len())))
 }
 
 /// Ends a transaction that failed, so that its connection can be used again.

@@ -373,7 +373,7 @@ async fn load_verifications(client: &Client, sql: &Sql, rows: &[(&Verification, 
             loaded.push(if known == *row && of_known == deliveries { Loaded::Same } else { Loaded::Differs });
             continue;
         }
-        let before = latest.get(&latest_key(row)).copied();
+        let before = latest.get(&LatestKey::of(row)).copied();
         if before.is_some_and(|(_, created_at)| created_at > row.created_at) {
             loaded.push(Loaded::Older);
             continue;
@@ -385,7 +385,7 @@ async fn load_verifications(client: &Client, sql: &Sql, rows: &[(&Verification, 
         }
         let generation = before.map_or(0, |(generation, _)| generation) + 1;
         known.insert(row.id, ((*row).clone(), deliveries.to_vec()));
-        latest.insert(latest_key(row), (generation, row.created_at));
+        latest.insert(LatestKey::of(row), (generation, row.created_at));
         taken.extend(deliveries.iter().map(|delivery| delivery.id));
         new.push((generation, *row, *deliveries));
         loaded.push(Loaded::New);
@@ -423,19 +423,10 @@ async fn latest(
         let mut columns = Columns::of(&found);
         let nth = usize::try_from(columns.take::<i64>()? - 1).unwrap_or(usize::MAX);
         if let Some((row, _)) = rows.get(nth) {
-            latest.insert(latest_key(row), (columns.take()?, columns.time()?));
+            latest.insert(LatestKey::of(row), (columns.take()?, columns.time()?));
         }
     }
     Ok(latest)
-}
-
-fn latest_key(row: &Verification) -> LatestKey {
-    LatestKey {
-        application: row.application.clone(),
-        service: row.service,
-        destination: row.to.reveal().to_owned(),
-        purpose: row.purpose.clone(),
-    }
 }
 
 async fn taken_deliveries(

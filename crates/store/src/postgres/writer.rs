@@ -1,102 +1,22 @@
 //! Waiting decisions, and the tasks that take them in batches: each has a connection of its own.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use countersign::store::{Job, StoreError, StoreResult};
-use tokio::sync::{Notify, oneshot};
+use countersign::store::StoreError;
 use tokio::time::timeout;
-use tokio_postgres::Client;
 
 use super::error::Error;
 use super::pool::Pool;
+use super::queue::{Task, Waiting};
+use super::session::Session;
 use super::sql::Sql;
 use super::transaction::{self, Outcome};
 
-/// Decisions that may wait at once. More than this means that the server cannot keep up, and waiting longer would not help.
-const QUEUE: usize = 8192;
 /// How often a batch runs again because somebody else was there at the same time.
 const TRIES: u32 = 20;
-
-pub(super) struct Task {
-    job: Box<dyn Job>,
-    done: oneshot::Sender<StoreResult<()>>,
-}
-
-#[derive(Default)]
-struct Queue {
-    tasks: VecDeque<Task>,
-    closed: bool,
-}
-
-/// What waits.
-#[derive(Default)]
-pub(super) struct Waiting {
-    queue: Mutex<Queue>,
-    arrived: Notify,
-}
-
-impl Waiting {
-    /// Adds a decision; the answer comes when it is durable.
-    pub(super) fn add(&self, job: Box<dyn Job>) -> StoreResult<oneshot::Receiver<StoreResult<()>>> {
-        let (done, result) = oneshot::channel();
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.closed {
-            return Err(StoreError::Unavailable("the store is closed".to_owned()));
-        }
-        if queue.tasks.len() >= QUEUE {
-            return Err(StoreError::Unavailable("more decisions wait than the server can take".to_owned()));
-        }
-        queue.tasks.push_back(Task { job, done });
-        drop(queue);
-        self.arrived.notify_one();
-        Ok(result)
-    }
-
-    /// Before all others, in their order.
-    fn put_back(&self, tasks: Vec<Task>) {
-        if tasks.is_empty() {
-            return;
-        }
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        for task in tasks.into_iter().rev() {
-            queue.tasks.push_front(task);
-        }
-        drop(queue);
-        self.arrived.notify_one();
-    }
-
-    /// The next batch; `None` once closed and empty. Whoever stopped waiting is left out: their decision has not begun.
-    async fn take(&self, most: usize) -> Option<Vec<Task>> {
-        loop {
-            {
-                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-                queue.tasks.retain(|task| !task.done.is_closed());
-                let count = queue.tasks.len().min(most);
-                if count > 0 {
-                    let batch = queue.tasks.drain(..count).collect();
-                    if !queue.tasks.is_empty() {
-                        self.arrived.notify_one();
-                    }
-                    return Some(batch);
-                }
-                if queue.closed {
-                    // The next writer has to see it too.
-                    self.arrived.notify_one();
-                    return None;
-                }
-            }
-            self.arrived.notified().await;
-        }
-    }
-
-    /// Takes no more; what waits is still done.
-    pub(super) fn close(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
-        self.arrived.notify_one();
-    }
-}
+/// From this size on a batch shows whether all charge one counter.
+const MANY: usize = 4;
 
 /// Takes batches until the queue is closed and empty.
 pub(super) struct Writer {
@@ -110,40 +30,49 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) async fn work(self) {
-        let mut client = None;
-        while let Some(mut batch) = self.waiting.take(self.batch).await {
-            match self.run(&mut client, &mut batch).await {
+        let mut session = None;
+        while let Some((kind, mut batch)) = self.waiting.take(self.batch).await {
+            let mut is_hot = None;
+            match self.run(&mut session, &mut batch, &mut is_hot).await {
                 Err(Error::Refused(_) | Error::Unreadable(_)) if batch.len() > 1 => {
                     // One of them it was: each gets a transaction of its own, so that none pays for its neighbour.
-                    for task in batch.into_iter().filter(|task| !task.done.is_closed()) {
+                    for task in batch.into_iter().filter(|task| task.answer.is_awaited()) {
                         let mut alone = vec![task];
-                        let result = self.run(&mut client, &mut alone).await;
+                        let result = self.run(&mut session, &mut alone, &mut is_hot).await;
                         answer(alone, result);
                     }
+                    self.waiting.ended(kind, 0, None);
                 }
-                result => answer(batch, result),
+                result => {
+                    self.waiting.ended(kind, batch.len(), is_hot);
+                    answer(batch, result);
+                }
             }
         }
     }
 
     /// Runs a batch until it is committed, or cannot be. What must wait for the next batch is put back and taken out of this one.
-    async fn run(&self, connection: &mut Option<Arc<Client>>, batch: &mut Vec<Task>) -> Result<(), Error> {
-        let (mut conflicts, mut cuts) = (0, 0);
+    async fn run(
+        &self,
+        kept: &mut Option<Session>,
+        batch: &mut Vec<Task>,
+        is_hot: &mut Option<bool>,
+    ) -> Result<(), Error> {
+        let (mut conflicts, mut cuts, mut forgotten) = (0, 0, 0);
         loop {
-            let client = match connection.take().filter(|client| !client.is_closed()) {
-                Some(client) => client,
-                None => {
-                    self.pool.check()?;
-                    self.pool.connect().await?
-                }
+            let session = match kept.take().filter(|session| !session.is_closed()) {
+                Some(session) if session.is_plain() || !self.pool.is_shared() => session,
+                _ => self.session().await?,
             };
             let outcome = {
                 let mut jobs: Vec<_> = batch.iter_mut().map(|task| &mut task.job).collect();
-                timeout(self.within, transaction::run(&client, &self.sql, &mut jobs)).await
+                timeout(self.within, transaction::run(&session, &self.sql, &mut jobs)).await
             };
             match outcome {
-                Ok(Outcome::Committed(deferred)) => {
-                    *connection = Some(client);
+                Ok(Outcome::Committed { deferred, charged }) => {
+                    *kept = Some(session);
+                    // Few say nothing about what all do.
+                    *is_hot = (batch.len() >= MANY).then_some(charged * 2 > batch.len());
                     self.defer(batch, &deferred);
                     return Ok(());
                 }
@@ -159,15 +88,23 @@ impl Writer {
                         return Err(Error::Cut(text));
                     }
                 }
+                // The session is left: the next one begins anew, and if that does not help either, keeps nothing.
+                Ok(Outcome::Failed(error @ (Error::Moved | Error::Forgotten))) if forgotten < 3 => {
+                    transaction::roll_back(session.client()).await;
+                    forgotten += 1;
+                    if matches!(error, Error::Moved) || forgotten > 1 {
+                        self.pool.is_shared_from_now_on();
+                    }
+                }
                 Ok(Outcome::Failed(error)) => {
-                    if transaction::roll_back(&client).await {
-                        *connection = Some(client);
+                    if transaction::roll_back(session.client()).await {
+                        *kept = Some(session);
                     }
                     conflicts += 1;
                     if !matches!(error, Error::Conflict) || conflicts >= TRIES {
                         return Err(error);
                     }
-                    batch.retain(|task| !task.done.is_closed());
+                    batch.retain(|task| task.answer.is_awaited());
                     if batch.is_empty() {
                         return Ok(());
                     }
@@ -178,6 +115,24 @@ impl Writer {
                         "the PostgreSQL server did not answer in time (whether it was written is not known)".to_owned(),
                     ));
                 }
+            }
+        }
+    }
+
+    /// A connection of our own. One that is cut while statements are planned tells nothing of the server: it is made once more.
+    async fn session(&self) -> Result<Session, Error> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            self.pool.check()?;
+            let client = self.pool.connect().await?;
+            if self.pool.is_shared() || self.sql.one_row.is_some() {
+                return Ok(Session::plain(client));
+            }
+            match timeout(self.within, Session::plan(client, &self.sql)).await {
+                Ok(Err(Error::Cut(_))) if tries < 3 => {}
+                Ok(session) => return session,
+                Err(_) => return Err(Error::Cut("the PostgreSQL server did not answer in time".to_owned())),
             }
         }
     }
@@ -200,7 +155,6 @@ fn answer(batch: Vec<Task>, result: Result<(), Error>) {
             Err(StoreError::Unavailable(text)) => Err(StoreError::Unavailable(text.clone())),
             Err(StoreError::Inconsistent(text)) => Err(StoreError::Inconsistent(text.clone())),
         };
-        // Whoever asked may have gone away; what was committed stays committed.
-        let _ = task.done.send(result);
+        task.answer.give(result);
     }
 }

@@ -51,18 +51,41 @@ pub struct Server {
     line: Option<ChildStdin>,
 }
 
+/// What becomes of a server's folder.
+#[derive(Clone, Copy)]
+enum Afterwards {
+    Removed,
+    Kept,
+}
+
 impl Server {
     /// Starts one, with settings (`name=value`).
     pub fn start(settings: &[&str]) -> Result<Self, String> {
-        let bin = binaries().ok_or("neither initdb in PATH nor /usr/lib/postgresql/*/bin is there")?;
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("countersign-pg-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(name);
         let _ = std::fs::remove_dir_all(&dir);
-        std::fs::create_dir_all(&dir).map_err(|error| error.to_string())?;
+        let bin = Self::make(&dir, settings)?;
+        Self::on(dir, bin, Afterwards::Removed)
+    }
+
+    /// Starts the one in a folder, which stays afterwards; made first if there is none.
+    pub fn kept(dir: &Path, settings: &[&str]) -> Result<Self, String> {
+        let bin = if dir.join("data/settings.conf").exists() {
+            binaries().ok_or("there is no initdb")?
+        } else {
+            Self::make(dir, settings)?
+        };
+        Self::on(dir.to_owned(), bin, Afterwards::Kept)
+    }
+
+    /// Makes its folder; where its programs are.
+    fn make(dir: &Path, settings: &[&str]) -> Result<PathBuf, String> {
+        let bin = binaries().ok_or("neither initdb in PATH nor /usr/lib/postgresql/*/bin is there")?;
+        std::fs::create_dir_all(dir).map_err(|error| error.to_string())?;
         std::fs::write(dir.join("password"), PASSWORD).map_err(|error| error.to_string())?;
         if is_root() {
-            run(Command::new("chown").args(["-R", "postgres"]).arg(&dir))?;
+            run(Command::new("chown").args(["-R", "postgres"]).arg(dir))?;
         }
         let data = dir.join("data");
         let initdb = bin.join("initdb");
@@ -71,31 +94,49 @@ impl Server {
             .arg(format!("--pwfile={}", dir.join("password").display()))
             .arg("-D")
             .arg(&data))?;
-        // Two who look for a free port at once may find the same one.
+        let text = settings.iter().fold("log_min_messages = warning\n".to_owned(), |all, one| all + one + "\n");
+        std::fs::write(data.join("settings.conf"), text).map_err(|error| error.to_string())?;
+        let main = data.join("postgresql.conf");
+        let mut all = std::fs::read_to_string(&main).map_err(|error| error.to_string())?;
+        all += "\ninclude 'settings.conf'\ninclude 'countersign.conf'\n";
+        std::fs::write(&main, all).map_err(|error| error.to_string())?;
+        Ok(bin)
+    }
+
+    /// A replica that follows this one, until it is promoted.
+    pub fn replica(&self) -> Result<Self, String> {
+        let dir = self.dir.with_extension("replica");
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).map_err(|error| error.to_string())?;
+        if is_root() {
+            run(Command::new("chown").arg("postgres").arg(&dir))?;
+        }
+        run(self
+            .program("pg_basebackup")
+            .args(["-R", "-X", "stream", "-c", "fast", "-U", "postgres", "-p", &self.port.to_string(), "-h"])
+            .arg(&self.dir)
+            .arg("-D")
+            .arg(dir.join("data")))?;
+        Self::on(dir, self.bin.clone(), Afterwards::Removed)
+    }
+
+    /// Starts the server whose data is there, on a free port. Two who look for one at once may find the same.
+    fn on(dir: PathBuf, bin: PathBuf, afterwards: Afterwards) -> Result<Self, String> {
+        let data = dir.join("data");
         let mut why = String::new();
         for _ in 0..5 {
             let port =
                 TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).map_err(|e| e.to_string())?.port();
             let conf = data.join("countersign.conf");
-            let mut text = format!(
-                "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nmax_connections = 300\nlog_min_messages = warning\n",
+            let text = format!(
+                "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nmax_connections = 300\n",
                 dir.display()
             );
-            for setting in settings {
-                text += setting;
-                text.push('\n');
-            }
             std::fs::write(&conf, text).map_err(|error| error.to_string())?;
-            let main = data.join("postgresql.conf");
-            let mut all = std::fs::read_to_string(&main).map_err(|error| error.to_string())?;
-            if !all.contains("countersign.conf") {
-                all += "\ninclude 'countersign.conf'\n";
-                std::fs::write(&main, all).map_err(|error| error.to_string())?;
-            }
             if is_root() {
-                run(Command::new("chown").arg("postgres").arg(&conf))?;
+                run(Command::new("chown").arg("postgres").arg(&conf).arg(data.join("settings.conf")))?;
             }
-            let (keeper, line) = keeper(&bin, &dir)?;
+            let (keeper, line) = keeper(&bin, &dir, afterwards)?;
             let mut server = Self { dir: dir.clone(), port, bin: bin.clone(), keeper, line: Some(line) };
             match server.control(&["-w", "-l", &dir.join("log").display().to_string(), "start"]) {
                 Ok(_) => return Ok(server),
@@ -115,6 +156,12 @@ impl Server {
     /// The same server behind another port.
     pub fn url_at(&self, port: u16) -> String {
         format!("postgresql://postgres:{ENCODED}@127.0.0.1:{port}/postgres?sslmode=disable")
+    }
+
+    /// This one, or the other one if this takes no writes.
+    pub fn url_with(&self, other: &Self) -> String {
+        let hosts = format!("127.0.0.1:{},127.0.0.1:{}", self.port, other.port);
+        format!("postgresql://postgres:{ENCODED}@{hosts}/postgres?sslmode=disable")
     }
 
     pub fn password(&self) -> &'static str {
@@ -163,8 +210,13 @@ impl Drop for Server {
 }
 
 /// Waits until its standard input is closed, stops the server by its pid file and removes the directory.
-fn keeper(bin: &Path, dir: &Path) -> Result<(Child, ChildStdin), String> {
-    let script = "cat >/dev/null; \"$1\"/pg_ctl -s -D \"$2\"/data -m immediate -w stop >/dev/null 2>&1; rm -rf \"$2\"";
+fn keeper(bin: &Path, dir: &Path, afterwards: Afterwards) -> Result<(Child, ChildStdin), String> {
+    let script = match afterwards {
+        Afterwards::Removed => {
+            "cat >/dev/null; \"$1\"/pg_ctl -s -D \"$2\"/data -m immediate -w stop >/dev/null 2>&1; rm -rf \"$2\""
+        }
+        Afterwards::Kept => "cat >/dev/null; \"$1\"/pg_ctl -s -D \"$2\"/data -m fast -w stop >/dev/null 2>&1",
+    };
     let mut child = as_postgres(Path::new("sh"))
         .args(["-c", script, "keeper"])
         .arg(bin)

@@ -90,20 +90,19 @@ fn pass(state: &Arc<State>, mut from: TcpStream, mut to: TcpStream) {
             while state.silent.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            let left = state.cut_after.load(Ordering::SeqCst);
-            let passes = count.min(usize::try_from(left).unwrap_or(usize::MAX));
-            if left > 0 && passes < count {
+            // Both directions count, but one byte is the last one.
+            let counted = state.cut_after.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| match left {
+                0 => None,
+                left if left < count as u64 => Some(0),
+                left => Some((left - count as u64).max(1)),
+            });
+            if let Ok(left) = counted
+                && left < count as u64
+            {
                 // The last bytes do arrive, the next one does not.
-                let _ = to.write_all(&buffer[..passes]);
-                state.cut_after.store(0, Ordering::SeqCst);
+                let _ = to.write_all(&buffer[..left as usize]);
                 state.cuts.fetch_add(1, Ordering::SeqCst);
                 break;
-            }
-            if left > 0 {
-                state.cut_after.store(left - passes as u64, Ordering::SeqCst);
-                if left == passes as u64 {
-                    state.cut_after.store(1, Ordering::SeqCst);
-                }
             }
             if to.write_all(&buffer[..count]).is_err() {
                 break;

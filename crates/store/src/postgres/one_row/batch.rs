@@ -42,7 +42,7 @@ struct Before {
 /// Runs the jobs as if one after the other.
 pub(in super::super) async fn run(client: &Client, sql: &Sql, one: &OneRow, jobs: &mut [&mut Box<dyn Job>]) -> Outcome {
     match decide(client, sql, one, jobs).await {
-        Ok((state, before, deferred)) => outcome(commit(client, sql, one, &state, &before).await, deferred),
+        Ok((state, before, deferred)) => outcome(commit(client, sql, one, &state, &before).await, deferred, 0),
         Err(error) => Outcome::Failed(error),
     }
 }

@@ -1,0 +1,166 @@
+//! A writer's connection, and what the server keeps for it: statements that it has planned once.
+//!
+//! Planning the statements of a batch costs the server as much as running them, so it does that once for each connection. Behind a
+//! pooler that gives each transaction another connection, what was planned is elsewhere, and somebody else's statement may even bear
+//! its name. So the session is marked in the transaction that plans, and each later transaction looks at the mark before anything of
+//! it can be committed. Another mark, or none: nothing is done, and from then on statements are sent whole.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use futures_util::future::{join_all, join3};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row, SimpleQueryMessage, Statement};
+
+use super::error::Error;
+use super::sql::Sql;
+
+/// A value and what it is for the server: a statement that is not planned yet must be told.
+pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// Runs statements.
+pub(super) trait Runs: Sync {
+    /// For the rows.
+    fn query<'a>(
+        &'a self,
+        statement: &'a str,
+        parameters: &'a [Parameter<'a>],
+    ) -> impl Future<Output = Result<Vec<Row>, Error>> + Send + 'a;
+
+    /// For the number of rows.
+    fn execute<'a>(
+        &'a self,
+        statement: &'a str,
+        parameters: &'a [Parameter<'a>],
+    ) -> impl Future<Output = Result<u64, Error>> + Send + 'a;
+
+    fn commit(&self) -> impl Future<Output = Result<(), Error>> + Send + '_;
+}
+
+/// Each is sent whole, and planned each time.
+impl Runs for Client {
+    async fn query<'a>(&'a self, statement: &'a str, parameters: &'a [Parameter<'a>]) -> Result<Vec<Row>, Error> {
+        self.query_typed(statement, parameters).await.map_err(Error::from)
+    }
+
+    async fn execute<'a>(&'a self, statement: &'a str, parameters: &'a [Parameter<'a>]) -> Result<u64, Error> {
+        self.execute_typed(statement, parameters).await.map_err(Error::from)
+    }
+
+    async fn commit(&self) -> Result<(), Error> {
+        self.batch_execute("COMMIT").await.map_err(Error::from)
+    }
+}
+
+/// A connection of a writer.
+pub(super) struct Session {
+    client: Arc<Client>,
+    planned: Option<Planned>,
+}
+
+struct Planned {
+    mark: String,
+    /// By the address of their texts, which outlive every session.
+    statements: HashMap<usize, Statement>,
+}
+
+impl Session {
+    /// A session that keeps nothing.
+    pub(super) const fn plain(client: Arc<Client>) -> Self {
+        Self { client, planned: None }
+    }
+
+    /// A session that keeps the statements of a batch. If the server, or what is in front of it, does not want that: one that keeps
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Error::Cut`] if the connection is lost.
+    pub(super) async fn plan(client: Arc<Client>, sql: &Sql) -> Result<Self, Error> {
+        let mark = mark();
+        // As batches begin, so that a server that would refuse one refuses this.
+        let begin = format!("{}; SELECT set_config('countersign.session', '{mark}', false)", sql.begin_marked);
+        let texts = sql.of_batches();
+        // One transaction, so that the mark is where the statements are.
+        let prepare = join_all(texts.iter().map(|text| client.prepare(text)));
+        let (begun, statements, committed) =
+            join3(client.batch_execute(&begin), prepare, client.batch_execute("COMMIT")).await;
+        let done = begun.and(committed);
+        let statements: Result<HashMap<_, _>, _> =
+            texts.iter().zip(statements).map(|(text, statement)| Ok((address(text), statement?))).collect();
+        match done.and(statements) {
+            Ok(statements) => Ok(Self { client, planned: Some(Planned { mark, statements }) }),
+            Err(error) => match Error::from(error) {
+                Error::Cut(text) => Err(Error::Cut(text)),
+                error => {
+                    tracing::debug!(?error, "statements are not kept by the server");
+                    Ok(Self::plain(client))
+                }
+            },
+        }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) const fn is_plain(&self) -> bool {
+        self.planned.is_none()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Begins a batch's transaction.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] if this is not the session that keeps the statements.
+    pub(super) async fn begin(&self, sql: &Sql) -> Result<(), Error> {
+        let Some(planned) = &self.planned else { return Ok(self.client.batch_execute(&sql.begin).await?) };
+        let said = self.client.simple_query(&sql.begin_marked).await?;
+        let is_here = said.iter().any(
+            |message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some(planned.mark.as_str())),
+        );
+        if is_here { Ok(()) } else { Err(Error::Moved) }
+    }
+
+    fn planned(&self, statement: &str) -> Option<&Statement> {
+        self.planned.as_ref()?.statements.get(&address(statement))
+    }
+}
+
+impl Runs for Session {
+    async fn query<'a>(&'a self, statement: &'a str, parameters: &'a [Parameter<'a>]) -> Result<Vec<Row>, Error> {
+        let Some(planned) = self.planned(statement) else {
+            return Runs::query(&*self.client, statement, parameters).await;
+        };
+        self.client.query(planned, &values(parameters)).await.map_err(Error::from)
+    }
+
+    async fn execute<'a>(&'a self, statement: &'a str, parameters: &'a [Parameter<'a>]) -> Result<u64, Error> {
+        let Some(planned) = self.planned(statement) else {
+            return Runs::execute(&*self.client, statement, parameters).await;
+        };
+        self.client.execute(planned, &values(parameters)).await.map_err(Error::from)
+    }
+
+    async fn commit(&self) -> Result<(), Error> {
+        Runs::commit(&*self.client).await
+    }
+}
+
+fn values<'a>(parameters: &[Parameter<'a>]) -> Vec<&'a (dyn ToSql + Sync)> {
+    parameters.iter().map(|(value, _)| *value).collect()
+}
+
+fn address(text: &str) -> usize {
+    text.as_ptr() as usize
+}
+
+/// Nobody else's: the standard library seeds each of these by chance.
+fn mark() -> String {
+    let word = || RandomState::new().hash_one(0_u8);
+    format!("{:016x}{:016x}", word(), word())
+}
