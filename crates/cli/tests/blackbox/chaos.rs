@@ -20,7 +20,11 @@ fn faults() -> Vec<(Act, &'static str, &'static str)> {
         (answer(202, "{\"id\":\"m-1\"}"), "accepted", "accepted"),
         (answer(500, "<html>Bad gateway</html>"), "failed", "failed"),
         (answer(429, ""), "failed", "failed"),
-        (Act::Bytes(b"HTTP/1.1 429 Slow\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"), "failed", "failed"),
+        (
+            Act::Bytes(b"HTTP/1.1 429 Slow\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
+            "failed",
+            "failed",
+        ),
         (answer(401, "{\"error\":{\"code\":\"unauthorized\"}}"), "failed", "failed"),
         // Nothing, half an answer, a page, an error under a 200, an answer after time is up, no word.
         (answer(200, ""), "unknown", "accepted"),

@@ -146,6 +146,7 @@ async fn bug_g5_whatever_two_smscs_do_each_verification_ends_in_a_true_status() 
             assert_eq!(checked, if failed { "not_found" } else { "approved" }, "{to}: {shown}");
         }
     }
-    let least = |status: &str| seen.get(status).copied().unwrap_or_default() >= 4;
-    assert!(["accepted", "delivered", "undelivered", "failed", "unknown"].into_iter().all(least), "{seen:?}");
+    // How often depends on when the process was killed.
+    let all = ["accepted", "delivered", "undelivered", "failed", "unknown"];
+    assert!(all.into_iter().all(|status| seen.contains_key(status)), "{seen:?}");
 }
