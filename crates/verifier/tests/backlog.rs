@@ -61,10 +61,10 @@ async fn a_queue_waits_in_the_store_and_drains_as_fast_as_it_is_taken() {
     gate.send_replace(true);
     let mut passed = Duration::ZERO;
     while stalled.taken.load(Ordering::Relaxed) < MESSAGES {
-        clock.advance(Duration::from_millis(10));
-        passed += Duration::from_millis(10);
+        clock.advance(Duration::from_millis(5));
+        passed += Duration::from_millis(5);
         assert!(passed < Duration::from_secs(30), "{} were taken", stalled.taken.load(Ordering::Relaxed));
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     // A look every half second would take a minute for what fits into the carriers eight at a time.
     assert_eq!(stalled.asked.load(Ordering::Relaxed), MESSAGES, "each is carried once");

@@ -144,7 +144,7 @@ fn narrow(name: &str, object: &mut Object) {
             object.pattern = Some("^[!#-~]([ -~]{0,253}[!-~])?$".to_owned());
             (object.min_length, object.max_length) = (Some(1), Some(255));
         }
-        "x-correlator" => object.pattern = Some("^[a-zA-Z0-9_:;./<>{}-]{1,256}$".to_owned()),
+        "x-correlator" => object.pattern = Some("^[a-zA-Z0-9_:;./<>{}-]{0,256}$".to_owned()),
         "cursor" => object.pattern = Some("^AQ[A-Za-z0-9_-]{10}$".to_owned()),
         "purpose" => object.pattern = Some("^[A-Za-z0-9_-]{1,32}$".to_owned()),
         "status" => object.enum_values = Some(Status::ALL.map(|status| status.as_str().into()).into()),

@@ -17,10 +17,7 @@ const NOT_KEPT: &str = "this layout of the store keeps no figures: they are summ
 
 pub async fn run(context: &Context, wanted: Option<&str>) -> Outcome {
     let parts = context.parts().await?;
-    let outcome = match figures(&parts, wanted).await {
-        Ok(answer) => Ok(answer),
-        Err(fault) => Err(fault),
-    };
+    let outcome = figures(&parts, wanted).await;
     close(&parts).await;
     outcome
 }
