@@ -173,7 +173,10 @@ async fn what_the_page_for_dbas_says_runs_against_the_schema() {
     server.psql("UPDATE otp.delivery SET queued_at = (extract(epoch FROM now()) * 1000)::bigint");
     let statements = of_the_page();
     let asked = |begins: &str| -> Vec<&String> { statements.iter().filter(|one| one.starts_with(begins)).collect() };
-    let answers: Vec<_> = asked("SELECT").into_iter().map(|statement| server.psql(statement)).collect();
+    // Those for tables of the other layouts, which are not there, read one column that holds all of a state.
+    let of_this_layout =
+        |statement: &&String| !statement.contains("state::json") && !statement.contains("countersign_");
+    let answers: Vec<_> = asked("SELECT").into_iter().filter(of_this_layout).map(|one| server.psql(one)).collect();
     let answer = |holds: &str| answers.iter().any(|answer| answer.lines().any(|line| line == holds));
     assert!(answers.iter().any(|answer| answer.ends_with("|sms|2")), "the living: {answers:?}");
     assert!(answer("TZ|2|50.0"), "conversion by country: {answers:?}");
@@ -182,10 +185,10 @@ async fn what_the_page_for_dbas_says_runs_against_the_schema() {
     assert!(answer("0|"), "nothing waits in the outbox: {answers:?}");
     assert_eq!(answers.len(), 4, "{answers:?}");
     let settings = asked("ALTER TABLE");
-    assert_eq!(settings.len(), 3, "{statements:?}");
+    assert_eq!(settings.len(), 4, "{statements:?}");
     for statement in settings {
         server.psql(statement);
     }
     let set = server.psql("SELECT count(DISTINCT relname) FROM pg_class WHERE reloptions::text LIKE '%autovacuum%'");
-    assert_eq!(set, "3");
+    assert_eq!(set, "4");
 }
