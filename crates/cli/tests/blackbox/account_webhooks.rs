@@ -53,7 +53,12 @@ fn told(application: &Sink, secret: &str) -> Vec<(String, String)> {
 async fn until_told(application: &Sink, secret: &str, expected: &[(&str, &str)]) {
     until(&format!("{expected:?} came"), async || told(application, secret).len() >= expected.len()).await;
     let told = told(application, secret);
-    let told: Vec<_> = told.iter().map(|(kind, sid)| (kind.as_str(), sid.as_str())).collect();
+    // In order for each verification; between them there is none.
+    let of_each = |(kind, sid): &(&str, &str)| (sid.to_string(), kind.to_string());
+    let mut told: Vec<_> = told.iter().map(|(kind, sid)| of_each(&(kind, sid))).collect();
+    let mut expected: Vec<_> = expected.iter().map(of_each).collect();
+    told.sort_by(|a, b| a.0.cmp(&b.0));
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(told, expected);
 }
 

@@ -214,6 +214,8 @@ async fn bug_g3_parallel_sends_are_one_verification_of_five_messages() {
     assert!(sent.iter().all(|sid| *sid == sent[0]));
     for reply in replies.iter().filter(|reply| reply.status != 201) {
         reply.twilio(429, 60203);
+        let policy = reply.header("ratelimit-policy").unwrap();
+        assert!(policy.starts_with("\"sends\";q=5;"), "the cap is told: {policy}");
     }
     let messages = sink.wait(&to, 5).await;
     assert!(messages.iter().all(|message| message.code == messages[0].code));

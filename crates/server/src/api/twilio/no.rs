@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use countersign::core::channel::Channel;
 use countersign::core::destination::InvalidDestination;
 use countersign::core::limit::Per;
+use countersign::core::policy::Policy;
 use countersign::core::refusal::{Limit, Refusal};
 use countersign::core::time::ceil_secs;
 use countersign::{Broken, Failure};
@@ -112,6 +113,17 @@ impl No {
     /// With the wait after which asking again can help, and the cap that was reached.
     pub fn after(self, seconds: u64, rate: Rate) -> Self {
         Self { retry_after: Some(seconds.max(1)), rate: Some(rate), ..self }
+    }
+
+    /// With the cap on sends that this policy has, if that is what was reached.
+    pub fn capped(self, policy: Option<&Policy>) -> Self {
+        let cap = |rate: Rate| match policy {
+            Some(policy) if rate.name == "sends" => {
+                Rate { quota: policy.max_sends, window: ceil_secs(policy.ttl).max(1), ..rate }
+            }
+            _ => rate,
+        };
+        Self { rate: self.rate.map(cap), ..self }
     }
 
     /// What is said around every call, in the words of this dialect.

@@ -37,7 +37,12 @@ pub(super) async fn create(State(door): State<Shared>, call: Call) -> Result<Res
         }
         sent => sent,
     };
-    let sent = sent.map_err(|no| No::from_failure(no, channel, &call.path, &names))?.sent;
+    let sent = sent.map_err(|no| {
+        let application = door.verifier.application(call.application()).ok();
+        let policy = application.as_deref().map(|application| &application.policy);
+        No::from_failure(no, channel, &call.path, &names).capped(policy)
+    })?;
+    let sent = sent.sent;
     let body = show(&door, &call, &profile, &sent.verification, &sent.deliveries);
     Ok(answer::response(answer::json(StatusCode::CREATED, &body)))
 }
