@@ -203,4 +203,6 @@ async fn bug_an_applications_table_is_brought_up_to_date_at_the_start() {
     let rows: Vec<(String, Option<i64>, bool)> = rows.map(Result::unwrap).collect();
     let phone = "255694230173".to_owned();
     assert_eq!(rows, [(phone.clone(), Some(1234), false), (phone, None, true)]);
+    let log = String::from_utf8_lossy(&house.wrote_err()).into_owned();
+    assert!(log.contains("ALTER TABLE \"verification\" ADD COLUMN countersign_place"), "the SQL was shown: {log}");
 }

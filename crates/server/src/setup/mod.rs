@@ -85,6 +85,9 @@ impl SetUpError {
 pub async fn open(settings: Arc<Settings>, observer: Option<Arc<dyn Observer>>) -> Result<Parts, SetUpError> {
     let Opened { ring, made: _, warning } =
         Ring::open_or_make(&key_file(&settings), settings.server.production, SystemClock.now())?;
+    if let Some(sql) = settings.store.migrate.then(|| lacking(&settings)).transpose()?.flatten() {
+        tracing::info!("the application's table lacks what follows; it is added now\n{sql}");
+    }
     let store = open_store(&settings, settings.store.migrate)?;
     let surroundings = Surroundings::default();
     let mut builder = Verifier::builder().store(Arc::clone(&store)).keys(ring.codes(SystemClock.now()));
@@ -159,6 +162,18 @@ pub fn schema_sql(settings: &Settings) -> Result<String, StoreError> {
         StoreUrl::Memory => "",
     };
     countersign_store::sqlite::schema_sql(&settings.layout, Path::new(path))
+}
+
+/// The SQL that a migration is about to run in a database of the application, whose owner wants to see it; `None` if the tables are ours
+/// alone, or nothing is lacking.
+///
+/// # Errors
+/// As [`schema_sql`].
+pub fn lacking(settings: &Settings) -> Result<Option<String>, StoreError> {
+    if !matches!(settings.layout, Layout::Existing(_)) {
+        return Ok(None);
+    }
+    Ok(Some(schema_sql(settings)?).filter(|sql| !sql.trim().is_empty()))
 }
 
 /// Copies the store's file while it is in use; gives the size of the copy in bytes. `None` if the store is no file.
