@@ -65,6 +65,8 @@ pub enum Against {
         to: Destination,
         /// What for.
         purpose: Purpose,
+        /// Ids that the caller shows. If one of them is that of what is pending, it is the guess of who holds it.
+        shown: [Option<VerificationId>; 2],
     },
 }
 
@@ -130,7 +132,7 @@ impl Decision for Check {
         let application = self.application.name.clone();
         match &self.against {
             Against::Id(id) | Against::IdOf(id, _) => Lookup::ById { application, id: *id },
-            Against::Destination { service, to, purpose } => {
+            Against::Destination { service, to, purpose, .. } => {
                 Lookup::Latest { application, service: *service, to: to.clone(), purpose: purpose.clone() }
             }
         }
@@ -194,10 +196,21 @@ impl Check {
         }
     }
 
+    /// As whose guess it counts at this verification.
+    fn counts_by(&self, found: &Verification) -> By {
+        match &self.against {
+            Against::Destination { shown, .. } if found.is_pending_at(self.now) => {
+                let holds = shown.iter().flatten().any(|id| id.same_as(&found.id));
+                if holds { By::Id } else { self.by }
+            }
+            _ => self.by,
+        }
+    }
+
     /// The answers that need no comparison, in their order: how it ended, then whose guesses are used up.
     fn settled<'a>(&self, verification: Option<&'a Verification>) -> Settled<'a> {
         let Some(found) = verification else { return Settled::Over(CheckResult::NotFound) };
-        let over = match (found.status_at(self.now), self.by) {
+        let over = match (found.status_at(self.now), self.counts_by(found)) {
             (Status::Pending, By::Destination) if found.wrong_by_destination >= found.max_checks => {
                 CheckResult::MaxAttemptsReached
             }
@@ -222,7 +235,7 @@ impl Check {
     /// The day's budget, which outlives resends, new verifications and expiry.
     fn budget(&self, found: &Verification, guesses: &GuessLog) -> Option<Refusal> {
         let quota = self.application.policy.max_guesses_per_day;
-        let retry_after = guesses.wait(found.budget(self.by), quota, self.now)?;
+        let retry_after = guesses.wait(found.budget(self.counts_by(found)), quota, self.now)?;
         Some(Refusal::RateLimited { limit: Limit::Checks, quota, window: GuessLog::WINDOW, retry_after })
     }
 
@@ -247,7 +260,8 @@ impl Check {
     }
 
     fn count(&self, next: &mut Verification, changes: &mut Changes, snapshot: &Snapshot) {
-        match self.by {
+        let by = self.counts_by(next);
+        match by {
             By::Id => next.wrong_by_id += 1,
             By::Destination => next.wrong_by_destination += 1,
         }
@@ -256,7 +270,7 @@ impl Check {
             changes.events.push(event(EventKind::VerificationMaxAttemptsReached, next, self.now));
         }
         let key = GuessKey::new(&self.application.name, &next.to);
-        changes.guesses = Some((key, snapshot.guesses.with(next.budget(self.by), self.now)));
+        changes.guesses = Some((key, snapshot.guesses.with(next.budget(by), self.now)));
     }
 
     /// The work of a comparison where there is nothing to compare with, so that its absence does not show.

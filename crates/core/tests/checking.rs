@@ -529,7 +529,12 @@ fn bug_f4_a_destination_with_nothing_pending_costs_a_write_too() {
     let check = |house: &House, to: &str, code: &str| Check {
         application: house.application.clone(),
         keys: house.keys.clone(),
-        against: Against::Destination { service: None, to: number(to), purpose: sent.purpose.clone() },
+        against: Against::Destination {
+            service: None,
+            to: number(to),
+            purpose: sent.purpose.clone(),
+            shown: [None; 2],
+        },
         by: By::Destination,
         payment: None,
         code: code.parse().unwrap(),
@@ -577,7 +582,12 @@ fn a_key_that_is_gone_is_broken_and_not_wrong() {
 #[test]
 fn limits_of_checks_count_right_and_wrong_ones_of_a_client() {
     let mut house = House::with(|application| application.limits = vec![rule(Per::Client, Of::Checks, 3, HOUR)]);
-    let against = |to: &str| Against::Destination { service: None, to: number(to), purpose: "login".parse().unwrap() };
+    let against = |to: &str| Against::Destination {
+        service: None,
+        to: number(to),
+        purpose: "login".parse().unwrap(),
+        shown: [None; 2],
+    };
     for to in [TO, OTHER, "+255694230175"] {
         let sent = house.send(to);
         let right = house.code(sent.id);
@@ -604,4 +614,28 @@ fn a_check_that_the_day_refuses_charges_no_limit() {
     let before = house.limits.clone();
     assert!(house.check(Against::Id(sent.id), &right, Some("192.0.2.1")).is_err());
     assert_eq!(house.limits, before);
+}
+
+#[test]
+fn a_shown_id_makes_a_guess_its_holders_and_no_other_does() {
+    let (mut house, sent, right) = pending();
+    let other = house.send(OTHER);
+    let showing =
+        |shown| Against::Destination { service: None, to: number(TO), purpose: "login".parse().unwrap(), shown };
+    let strangers = [[None; 2], [Some(other.id), None], [Some(other.id); 2]];
+    for (nth, shown) in (0..).zip(strangers) {
+        assert_eq!(house.check(showing(shown), &wrong(&right, nth), None).unwrap().result, Incorrect);
+    }
+    assert_eq!((house.row(sent.id).wrong_by_destination, house.row(sent.id).wrong_by_id), (3, 0));
+    for (nth, shown) in (3..).zip([[Some(sent.id), None], [None, Some(sent.id)], [Some(other.id), Some(sent.id)]]) {
+        assert_eq!(house.check(showing(shown), &wrong(&right, nth), None).unwrap().result, Incorrect);
+    }
+    assert_eq!((house.row(sent.id).wrong_by_destination, house.row(sent.id).wrong_by_id), (3, 3));
+    assert_eq!(house.row(other.id).wrong_by_id, 0, "nor does it cost the other one anything");
+    // What strangers have used up does not keep its holder out.
+    (0..2).for_each(|nth| drop(house.check(showing([None; 2]), &wrong(&right, nth), None)));
+    assert_eq!(house.check(showing([None; 2]), &right, None).unwrap().result, MaxAttemptsReached);
+    assert_eq!(house.check(showing([Some(sent.id), None]), &right, None).unwrap().result, Approved);
+    // What is over is nobody's to hold: the same is said as to anybody.
+    assert_eq!(house.check(showing([Some(sent.id), None]), &right, None).unwrap().result, NotFound);
 }

@@ -405,7 +405,12 @@ fn bug_f2_no_debug_shows_a_code_or_a_whole_destination() {
     let check = Check {
         application: house.application.clone(),
         keys: house.keys.clone(),
-        against: Against::Destination { service: None, to: number(TO), purpose: sent.verification.purpose.clone() },
+        against: Against::Destination {
+            service: None,
+            to: number(TO),
+            purpose: sent.verification.purpose.clone(),
+            shown: [None; 2],
+        },
         by: By::Destination,
         payment: None,
         code: code("97531976"),

@@ -259,8 +259,12 @@ fn of_two_refusals_of_a_check_the_longer_wait_is_given_and_an_ended_one_needs_no
         let sent = house.send(TO);
         let code = house.code(sent.id);
         if limited {
-            let elsewhere =
-                Against::Destination { service: None, to: number(house::OTHER), purpose: sent.purpose.clone() };
+            let elsewhere = Against::Destination {
+                service: None,
+                to: number(house::OTHER),
+                purpose: sent.purpose.clone(),
+                shown: [None; 2],
+            };
             house.check(elsewhere, "123456", Some("192.0.2.1")).unwrap();
         }
         if spent {

@@ -28,7 +28,7 @@ pub struct CheckRequest {
 
 enum Target {
     Id(VerificationId, Option<Option<ServiceId>>),
-    Destination { service: Option<ServiceId>, to: String, purpose: Option<String> },
+    Destination { service: Option<ServiceId>, to: String, purpose: Option<String>, shown: [Option<VerificationId>; 2] },
 }
 
 impl CheckRequest {
@@ -41,7 +41,7 @@ impl CheckRequest {
     /// Against whatever is pending for a destination.
     #[must_use]
     pub fn by_destination(to: impl Into<String>, code: &str) -> Self {
-        Self::new(Target::Destination { service: None, to: to.into(), purpose: None }, code)
+        Self::new(Target::Destination { service: None, to: to.into(), purpose: None, shown: [None; 2] }, code)
     }
 
     fn new(target: Target, code: &str) -> Self {
@@ -97,6 +97,16 @@ impl CheckRequest {
         self
     }
 
+    /// By somebody who shows these ids; only for checks by destination. If one of them is that of what is pending, the guess counts as
+    /// one by who holds it.
+    #[must_use]
+    pub const fn showing(mut self, ids: [Option<VerificationId>; 2]) -> Self {
+        if let Target::Destination { shown, .. } = &mut self.target {
+            *shown = ids;
+        }
+        self
+    }
+
     /// Confirming this payment. A verification of another payment does not match, whatever the code.
     #[must_use]
     pub fn payment(mut self, payment: Payment) -> Self {
@@ -132,10 +142,13 @@ impl Verifier {
         let (against, by) = match request.target {
             Target::Id(id, None) => (Against::Id(id), By::Id),
             Target::Id(id, Some(service)) => (Against::IdOf(id, service), By::Id),
-            Target::Destination { service, to, purpose } => {
+            Target::Destination { service, to, purpose, shown } => {
                 let to = read_destination(&application, &to).map_err(refused)?;
                 let purpose = read_purpose(purpose.as_deref()).map_err(refused)?;
-                (Against::Destination { service, to, purpose }, if request.holder { By::Id } else { By::Destination })
+                (
+                    Against::Destination { service, to, purpose, shown },
+                    if request.holder { By::Id } else { By::Destination },
+                )
             }
         };
         let not_a_code =

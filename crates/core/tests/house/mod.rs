@@ -231,7 +231,8 @@ impl House {
     }
 
     pub fn by_purpose(&mut self, to: &str, purpose: &str, code: &str) -> Result<CheckResult, Kind> {
-        let against = Against::Destination { service: None, to: number(to), purpose: purpose.parse().unwrap() };
+        let against =
+            Against::Destination { service: None, to: number(to), purpose: purpose.parse().unwrap(), shown: [None; 2] };
         self.check(against, code, None).map(|checked| checked.result).map_err(|refusal| refusal.kind())
     }
 

@@ -7,13 +7,10 @@
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue};
 use countersign::Broken;
-use countersign::core::destination::Destination;
-use countersign::core::id::{Purpose, VerificationId};
-use countersign::core::verification::Verification;
+use countersign::core::id::VerificationId;
 
 use super::Simple;
 use crate::http::answer;
-use crate::service::Door;
 
 const COOKIE_NAME: &str = "cs_vid";
 
@@ -30,26 +27,9 @@ impl Shown {
         self.0.into_iter().flatten().any(|shown| shown.same_as(&id))
     }
 
-    /// The pending verification of this number and purpose that one of the ids names, the body's first.
-    pub async fn holds(
-        self,
-        door: &Door,
-        simple: &Simple,
-        to: &Destination,
-        purpose: &Purpose,
-    ) -> Result<Option<Verification>, Broken> {
-        for id in self.0.into_iter().flatten() {
-            let found = door.verifier.verification(&simple.application, id).await?;
-            let fits = |found: &Verification| {
-                found.to.reveal() == to.reveal()
-                    && found.purpose == *purpose
-                    && found.is_pending_at(door.verifier.now())
-            };
-            if let Some((found, _)) = found.filter(|(found, _)| fits(found)) {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
+    /// The body's first.
+    pub const fn ids(self) -> [Option<VerificationId>; 2] {
+        self.0
     }
 }
 

@@ -7,7 +7,7 @@ use countersign::core::check::{CheckResult, Checked};
 use countersign::core::destination::Destination;
 use countersign::core::id::Purpose;
 use countersign::core::time::ceil_secs;
-use countersign::core::verification::{Status, Verification};
+use countersign::core::verification::Status;
 use countersign::store::ListFilter;
 use countersign::{Broken, CheckRequest};
 use serde::{Deserialize, Serialize};
@@ -88,35 +88,22 @@ async fn verify(door: &Door, request: Request) -> Result<Response, No> {
     let to = read_phone(door, simple, &fields.phone()?)?;
     let otp = fields.otp()?;
     let purpose = fields.purpose()?;
-    let broken = |broken: Broken| No::from_broken(&broken);
     let shown = Shown::read(fields.verification_id(), &parts.headers);
-    let held = shown.holds(door, simple, &to, &purpose).await.map_err(broken)?;
     let code = match otp {
         Otp::Digits(digits) => digits,
         Otp::Number(digits) => {
-            pad(digits, code_length(door, simple, &to, &purpose, held.as_ref()).await.map_err(broken)?)?
+            let length = code_length(door, simple, &to, &purpose).await.map_err(|broken| No::from_broken(&broken))?;
+            pad(digits, length)?
         }
     };
-    let request = match held {
-        Some(held) => CheckRequest::by_id(held.id, &code),
-        None => CheckRequest::by_destination(to.reveal(), &code).purpose(purpose.as_str()),
-    };
+    let request = CheckRequest::by_destination(to.reveal(), &code).purpose(purpose.as_str()).showing(shown.ids());
     let request = request.application(simple.application.clone()).client(client(door, &parts));
     let checked = door.verifier.check(request).await.map_err(|no| refuse(door, simple, Endpoint::Verify, &no))?;
     answer(door, &checked)
 }
 
 /// The length that a number is padded to: that of the code which is pending.
-async fn code_length(
-    door: &Door,
-    simple: &Simple,
-    to: &Destination,
-    purpose: &Purpose,
-    held: Option<&Verification>,
-) -> Result<u8, Broken> {
-    if let Some(held) = held {
-        return Ok(held.code_length);
-    }
+async fn code_length(door: &Door, simple: &Simple, to: &Destination, purpose: &Purpose) -> Result<u8, Broken> {
     let filter = ListFilter {
         service: Some(None),
         to: Some(to.clone()),
