@@ -145,15 +145,7 @@ pub(in super::super) async fn overdue(
     now: Timestamp,
     most: usize,
 ) -> Result<Vec<(ApplicationName, VerificationId)>> {
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let parameters: [Parameter<'_>; 2] = [(&now.as_millis(), Type::INT8), (&most, Type::INT8)];
-    let rows = client.query_typed(&one.table.sql.overdue, &parameters).await?;
-    let read = |row| {
-        let mut columns = Columns::of(row);
-        let _: i64 = columns.take()?;
-        Ok((columns.parsed()?, columns.parsed()?))
-    };
-    rows.iter().map(read).collect()
+    whose_time_has_come(client, &one.table.sql.overdue, 1, now, most).await
 }
 
 pub(in super::super) async fn to_follow_up(
@@ -162,11 +154,22 @@ pub(in super::super) async fn to_follow_up(
     now: Timestamp,
     most: usize,
 ) -> Result<Vec<(ApplicationName, VerificationId)>> {
+    whose_time_has_come(client, &one.table.sql.to_follow_up, 0, now, most).await
+}
+
+/// The application and id of each, which begin at a column of the statement.
+async fn whose_time_has_come(
+    client: &Client,
+    statement: &str,
+    column: usize,
+    now: Timestamp,
+    most: usize,
+) -> Result<Vec<(ApplicationName, VerificationId)>> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let parameters: [Parameter<'_>; 2] = [(&now.as_millis(), Type::INT8), (&most, Type::INT8)];
-    let rows = client.query_typed(&one.table.sql.to_follow_up, &parameters).await?;
+    let rows = client.query_typed(statement, &parameters).await?;
     let read = |row| {
-        let mut columns = Columns::of(row);
+        let mut columns = Columns::at(row, column);
         Ok((columns.parsed()?, columns.parsed()?))
     };
     rows.iter().map(read).collect()
