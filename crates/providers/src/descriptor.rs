@@ -5,6 +5,7 @@
 //! compare something with something, headers are headers. Unknown keys are refused. There is no scripting.
 
 mod fields;
+mod keypress;
 mod place;
 mod rules;
 mod shape;
@@ -14,7 +15,8 @@ use countersign::core::channel::Channel;
 use serde::{Deserialize, Deserializer};
 
 pub use fields::{Field, SenderRule};
-pub(crate) use rules::{Condition, Handshake, Meaning, ReceiptAuth, ReceiptFormat, Receipts};
+pub(crate) use keypress::{KEYPRESS, Keypress, PROMPT, Spoken, Switch};
+pub(crate) use rules::{Condition, Handshake, Meaning, ReceiptAuth, ReceiptFormat, Receipts, Statuses};
 pub(crate) use shape::{Auth, Http, Leaf, Method, Node, Pairs, Writing};
 pub(crate) use validate::RECEIPTS_URL;
 
@@ -46,6 +48,7 @@ pub struct Descriptor {
     pub sender: Option<SenderRule>,
     pub(crate) http: Option<Http>,
     pub(crate) receipts: Option<Receipts>,
+    pub(crate) keypress: Option<Keypress>,
 }
 
 /// A descriptor that cannot be used: which file, which part of it, and what is wrong there.
@@ -87,6 +90,9 @@ impl Descriptor {
     /// [`DescriptorError`] names the file and the field.
     pub fn parse(file: &str, text: &str) -> Result<Self, DescriptorError> {
         let mut descriptor: Self = toml::from_str(text).map_err(|error| DescriptorError::toml(file, text, &error))?;
+        if let Some(keypress) = &descriptor.keypress {
+            descriptor.fields.extend(keypress.fields());
+        }
         if let Some(http) = &descriptor.http {
             let told = http.sources().iter().any(|source| source.names().any(|name| name == RECEIPTS_URL));
             let signed = descriptor.receipts.as_ref().is_some_and(|receipts| receipts.auth.covers_address());
@@ -145,6 +151,18 @@ impl Descriptor {
     #[must_use]
     pub fn receipts_setup(&self) -> Option<&str> {
         self.receipts.as_ref().and_then(|receipts| receipts.setup.as_deref())
+    }
+
+    /// Whether it can ask for a key before it speaks a code.
+    #[must_use]
+    pub const fn can_ask_for_a_key(&self) -> bool {
+        self.keypress.is_some()
+    }
+
+    /// Whether it then asks us for the code, at an address of ours; else the call itself holds it.
+    #[must_use]
+    pub fn asks_for_the_code(&self) -> bool {
+        self.keypress.as_ref().is_some_and(|keypress| keypress.answer.is_some())
     }
 
     /// What its refusals mean, row by row, the last one for all others: when, the meaning, and why in words.

@@ -30,10 +30,11 @@ pub(crate) enum Variable {
     SecondsLeft,
     Subject,
     DisplayName,
+    Ticket,
 }
 
 impl Variable {
-    pub(crate) const ALL: [(&'static str, Self); 14] = [
+    pub(crate) const ALL: [(&'static str, Self); 15] = [
         ("id", Self::Id),
         ("application", Self::Application),
         ("channel", Self::Channel),
@@ -48,6 +49,7 @@ impl Variable {
         ("seconds_left", Self::SecondsLeft),
         ("subject", Self::Subject),
         ("display_name", Self::DisplayName),
+        ("ticket", Self::Ticket),
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -110,6 +112,7 @@ impl<'a> Vars<'a> {
             Variable::Locale => &self.message.locale,
             Variable::Subject => &self.message.subject,
             Variable::DisplayName => &self.message.display_name,
+            Variable::Ticket => &self.message.ticket,
             Variable::TextIsAscii | Variable::ExpiresAt | Variable::SecondsLeft | Variable::CodeSpoken => return None,
         })
     }
@@ -315,7 +318,7 @@ fn push_text(parts: &mut Vec<Part>, text: &str) {
 pub(crate) struct Fields<'a>(pub BTreeMap<&'a str, &'a str>);
 
 impl Fields<'_> {
-    fn get(&self, name: &str) -> &str {
+    pub(crate) fn get(&self, name: &str) -> &str {
         self.0.get(name).copied().unwrap_or_default()
     }
 }
@@ -422,6 +425,7 @@ mod tests {
             subject: Default::default(),
             text: text.to_owned().into(),
             code: "482913".parse().unwrap(),
+            ticket: Default::default(),
             locale: "en".to_owned(),
             expires_at: Timestamp::from_millis(1_700_000_300_500),
         }
