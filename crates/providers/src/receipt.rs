@@ -204,12 +204,6 @@ impl ReceiptReader {
         answer.otherwise.literal().map(Zeroizing::new)
     }
 
-    /// Whether the provider is set up to ask for the code once a key was pressed.
-    #[must_use]
-    pub fn asks_for_codes(&self) -> bool {
-        self.speaker().is_some()
-    }
-
     fn speaker(&self) -> Option<(&Reader, &Spoken)> {
         let reader = self.0.as_ref().filter(|reader| reader.speech.is_some())?;
         Some((reader, reader.descriptor.keypress.as_ref()?.answer.as_ref()?))

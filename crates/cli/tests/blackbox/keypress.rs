@@ -148,7 +148,7 @@ async fn a_mailbox_hears_no_code_and_the_call_is_undelivered() {
         let (verification, reference, twiml) = call(&house, &sink, &phone(1), "CA1").await;
         assert!(!twiml.contains("<Gather") && code_in(&twiml).len() == 6, "{twiml}");
         let path = format!("/v1/receipts/call/{reference}/00112233445566778899aabbccddeeff");
-        twilio(&house, &path, TOKEN, &KEY).await.problem(404, "not_found");
+        twilio(&house, &path, TOKEN, &KEY).await.problem(401, "unauthorized");
         assert_eq!(ended(&house, "CA1").await, 204);
         assert_eq!(delivery(&house, &verification).await["status"], "delivered");
     }

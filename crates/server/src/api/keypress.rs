@@ -69,8 +69,8 @@ async fn answer(
     ticket: String,
     request: Request,
 ) -> Result<Response, Problem> {
-    let nobody = || Problem::new(Kind::NotFound, "no provider of this name asks for codes here");
-    let reader = door.receipts.get(provider).filter(|reader| reader.asks_for_codes()).ok_or_else(nobody)?;
+    let nobody = || Problem::new(Kind::NotFound, "no provider of this name reports here");
+    let reader = door.receipts.get(provider).ok_or_else(nobody)?;
     let asked = arrived(door, request).await?;
     let tail = format!("/{call}/{ticket}");
     // A HEAD asks and is told nothing.
