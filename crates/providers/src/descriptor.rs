@@ -12,6 +12,7 @@ mod shape;
 mod validate;
 
 use countersign::core::channel::Channel;
+use countersign::core::destination::Country;
 use serde::{Deserialize, Deserializer};
 
 pub use fields::{Field, SenderRule};
@@ -35,6 +36,9 @@ pub struct Descriptor {
     /// What it can carry.
     #[serde(deserialize_with = "channels")]
     pub channels: Vec<Channel>,
+    /// The countries whose numbers it reaches, where those are few; a message to any other is not handed to it.
+    #[serde(default, deserialize_with = "countries")]
+    pub countries: Vec<Country>,
     /// What an operator should know before using it.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -103,6 +107,12 @@ impl Descriptor {
         }
         validate::check(&descriptor).map_err(|(field, problem)| DescriptorError::at(file, text, &field, problem))?;
         Ok(descriptor)
+    }
+
+    /// Whether it reaches this country's numbers, as far as can be said.
+    #[must_use]
+    pub fn reaches(&self, country: Option<Country>) -> bool {
+        self.countries.is_empty() || country.is_some_and(|country| self.countries.contains(&country))
     }
 
     /// Whether it is spoken to over HTTP; the others are code.
@@ -179,6 +189,15 @@ impl Descriptor {
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
+}
+
+fn countries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Country>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    let country = |name: &String| {
+        name.parse()
+            .map_err(|_| serde::de::Error::custom(format!("`{name}` is no country; write two letters, as `TR`")))
+    };
+    names.iter().map(country).collect()
 }
 
 fn channels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Channel>, D::Error> {

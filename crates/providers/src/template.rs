@@ -21,6 +21,7 @@ pub(crate) enum Variable {
     Channel,
     To,
     ToDigits,
+    ToNational,
     Text,
     TextIsAscii,
     Code,
@@ -34,12 +35,13 @@ pub(crate) enum Variable {
 }
 
 impl Variable {
-    pub(crate) const ALL: [(&'static str, Self); 15] = [
+    pub(crate) const ALL: [(&'static str, Self); 16] = [
         ("id", Self::Id),
         ("application", Self::Application),
         ("channel", Self::Channel),
         ("to", Self::To),
         ("to_digits", Self::ToDigits),
+        ("to_national", Self::ToNational),
         ("text", Self::Text),
         ("text_is_ascii", Self::TextIsAscii),
         ("code", Self::Code),
@@ -107,6 +109,7 @@ impl<'a> Vars<'a> {
                 Destination::Phone(_) => self.message.to.reveal().trim_start_matches('+'),
                 Destination::Email(_) => self.message.to.reveal(),
             },
+            Variable::ToNational => self.message.to.national().unwrap_or_default(),
             Variable::Text => &self.message.text,
             Variable::Code => self.message.code.reveal(),
             Variable::Locale => &self.message.locale,
@@ -447,6 +450,7 @@ mod tests {
     fn names_are_filled_in() {
         assert_eq!(rendered("{{ to }}", "x"), "+255694230173");
         assert_eq!(rendered("{{to_digits}}", "x"), "255694230173");
+        assert_eq!(rendered("{{ to_national }}", "x"), "694230173");
         assert_eq!(rendered("<{{ text }}> {{ code }}{{ locale }}", "a\n\"b\""), "<a\n\"b\"> 482913en");
         assert_eq!(rendered("{{ expires_at }} {{ channel }} {{ application }}", "x"), "1700000300 sms default");
         assert_eq!(rendered("{{ id }}", "x"), format!("dl_{}", "07".repeat(16)));

@@ -42,10 +42,11 @@ pub fn page(descriptor: &Descriptor) -> String {
     let name = &descriptor.name;
     let mut page = format!(
         "# {}\n\n<!-- Made from crates/providers/descriptors/{name}.toml by `countersign generate`; change it there. -->\n\n{}\n\n\
-         Carries {}. Its own documentation: <{}>.\n",
+         Carries {}{}. Its own documentation: <{}>.\n",
         descriptor.title,
         descriptor.summary,
         channels(descriptor),
+        reach(descriptor),
         descriptor.docs
     );
     for note in &descriptor.notes {
@@ -157,6 +158,12 @@ fn failures(page: &mut String, descriptor: &Descriptor) {
 
 fn channels(descriptor: &Descriptor) -> String {
     descriptor.channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Where it reaches, if that is said.
+fn reach(descriptor: &Descriptor) -> String {
+    let countries: Vec<_> = descriptor.countries.iter().map(|country| country.as_str()).collect();
+    if countries.is_empty() { String::new() } else { format!(", to numbers of {} alone", countries.join(", ")) }
 }
 
 fn senders(descriptor: &Descriptor) -> String {
