@@ -138,6 +138,10 @@ async fn arguments_that_cannot_be_meant_are_refused_and_named() {
         (with(to.clone(), json!("\u{202e}{{code}}")), "message"),
         (with(to.clone(), json!("{{code}} https://evil.example")), "message"),
         (with(to.clone(), json!("{{code}}\n\n@evil.example #{{code}}")), "message"),
+        // Links of other scripts, and without a name.
+        (with(to.clone(), json!("{{code}} аррӏе.com")), "message"),
+        (with(to.clone(), json!("{{code}} банк.рф")), "message"),
+        (with(to.clone(), json!("{{code}} 203.0.113.7/login")), "message"),
         (json!({"phoneNumber": phone(1), "message": TEXT, "other": 1}), "other"),
     ] {
         let said = no(&caller.post("send-code", body.clone()).await, 400, "INVALID_ARGUMENT");
