@@ -374,6 +374,11 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
         assert!(said.contains(expected) && !said.contains("hunter2"), "{said}");
     }
     std::fs::remove_file(&file).unwrap();
+    // One that is named is not missing as well.
+    let said = wrong(
+        "[[providers]]\nname = \"tz\"\nuses = \"mshastra\"\nuser = \"1\"\nsender = \"A\"\npassword_file = \"/nowhere\"",
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 #[test]
