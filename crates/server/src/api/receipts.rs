@@ -91,7 +91,7 @@ async fn take(
     let (parts, body) = request.into_parts();
     let body = match parts.method {
         Method::GET => Bytes::copy_from_slice(parts.uri.query().unwrap_or_default().as_bytes()),
-        _ => body::read(&parts.headers, body, &door.settings.bounds).await?,
+        _ => body::read_as_it_is(&parts.headers, body, &door.settings.bounds).await?,
     };
     let now = door.verifier.now().as_secs();
     let by_get = parts.method == Method::GET;
