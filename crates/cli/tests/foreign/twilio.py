@@ -163,7 +163,7 @@ assert ask("post", f"{service}/VerificationCheck", {**payment, "Code": code_to(s
 ask("post", service, {"Psd2Enabled": "false"})
 
 # Attempts.
-past, future = "2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z"
+past, future = "2020-01-01T00:00:00Z", "9999-12-31T23:59:59Z"
 attempts = ask("get", "/v2/Attempts", query={**pages, "DateCreatedAfter": past, "DateCreatedBefore": future, "VerifyServiceSid": made["sid"]})
 assert len(attempts["attempts"]) == 5, attempts
 ask("get", f"/v2/Attempts/{attempts['attempts'][0]['sid']}")
