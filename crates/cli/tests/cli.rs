@@ -395,6 +395,23 @@ fn the_service_announces_a_key_that_works_and_ends_gracefully() {
 }
 
 #[test]
+fn bug_the_first_key_is_of_the_application_that_is_meant() {
+    let place = Place::new("serve-app").with("COUNTERSIGN_SERVER__LISTEN", "127.0.0.1:0");
+    let (exit, error, _) = place.json("serve --app shop");
+    assert_eq!(exit, 2, "{error}");
+    assert!(error["error"]["message"].as_str().unwrap().contains("countersign app create shop"), "{error}");
+    assert_eq!(place.run("app create shop").code, 0);
+    let service = Service::start_as(&place, "serve --app shop");
+    let (key, announced) = (service.word("cs_"), service.announced.clone());
+    assert!(announced.contains("of the application `shop`"), "{announced}");
+    assert_eq!(service.ask("POST", "/v1/verifications", &key, &format!("{{\"to\":\"{TO}\"}}")).0, 201);
+    assert_eq!(service.terminate(), 0);
+    let (_, shown, _) = place.json(&format!("status {TO} --app shop"));
+    assert_eq!(shown["to"], TO);
+    assert_eq!(place.run(&format!("status {TO}")).code, 1, "`default` has nothing");
+}
+
+#[test]
 fn a_taken_port_says_which_key_to_change_and_makes_no_key() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

@@ -11,16 +11,16 @@
 
 use std::sync::Arc;
 
+use crate::charge::{charge, limit_keys};
 use crate::code::{Binding, Code, CodeSource, CodeUnavailable, KeyRing};
 use crate::decision::{Changes, Decision, GuessKey, Lookup, Reads, Snapshot, Write};
 use crate::destination::Destination;
-use crate::event::EventKind;
+use crate::event::{Event, EventKind};
 use crate::guard;
 use crate::id::{Purpose, ServiceId, VerificationId};
 use crate::limit::Of;
 use crate::policy::{Application, Policy};
 use crate::refusal::{Limit, Refusal};
-use crate::send::{charge, event, limit_keys};
 use crate::time::Timestamp;
 use crate::verification::{Budget, By, Delivery, GuessLog, Payment, Status, Verification};
 
@@ -249,7 +249,7 @@ impl Check {
         let mut changes = Changes::default();
         let result = if right {
             next.finish(Status::Approved, self.now);
-            changes.events.push(event(EventKind::VerificationApproved, &next, self.now));
+            changes.events.push(Event::of(EventKind::VerificationApproved, &next, self.now));
             CheckResult::Approved
         } else {
             self.count(&mut next, &mut changes, snapshot);
@@ -267,7 +267,7 @@ impl Check {
         }
         if next.checks_left() == 0 {
             next.finish(Status::MaxAttemptsReached, self.now);
-            changes.events.push(event(EventKind::VerificationMaxAttemptsReached, next, self.now));
+            changes.events.push(Event::of(EventKind::VerificationMaxAttemptsReached, next, self.now));
         }
         let key = GuessKey::new(&self.application.name, &next.to);
         changes.guesses = Some((key, snapshot.guesses.with(next.budget(by), self.now)));

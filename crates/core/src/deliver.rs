@@ -10,7 +10,6 @@ use crate::id::{DeliveryId, VerificationId};
 use crate::outcome::{Failure, Outcome};
 use crate::policy::{Application, Unknown};
 use crate::route;
-use crate::send::event;
 use crate::time::Timestamp;
 use crate::verification::{Delivery, DeliveryStatus, Status, Verification};
 
@@ -101,7 +100,7 @@ impl Decision for Report {
         }
         if next == Next::GaveUp && verification.is_pending_at(self.now) && !deliveries.iter().any(may_arrive) {
             verification.finish(Status::Failed, self.now);
-            changes.events.push(event(EventKind::VerificationFailed, &verification, self.now));
+            changes.events.push(Event::of(EventKind::VerificationFailed, &verification, self.now));
             changes.verification = Some(Write::Update(verification.clone()));
         }
         if plan_again(&self.application, &mut verification, &deliveries, self.now) {
@@ -300,7 +299,7 @@ pub(crate) fn delivery_event(verification: &Verification, delivery: &Delivery, a
         DeliveryStatus::Failed => EventKind::DeliveryFailed,
         DeliveryStatus::Queued | DeliveryStatus::Unknown => return None,
     };
-    Some(Event { delivery: Some(delivery.id), ..event(kind, verification, at) })
+    Some(Event { delivery: Some(delivery.id), ..Event::of(kind, verification, at) })
 }
 
 /// A gateway's delivery report. Late, repeated and out-of-order ones are harmless: a delivery only moves to what is more certain.

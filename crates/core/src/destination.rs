@@ -136,6 +136,12 @@ impl Country {
         std::str::from_utf8(&self.0).unwrap_or("ZZ")
     }
 
+    /// Whether any number can be of it. Two letters may be those of no country, or of one without numbers.
+    #[must_use]
+    pub fn has_numbers(self) -> bool {
+        self.region().is_some_and(|region| PHONE_NUMBER_UTIL.get_country_code_for_region(region).is_some())
+    }
+
     fn region(self) -> Option<Region> {
         Region::try_from(self.as_str()).ok()
     }

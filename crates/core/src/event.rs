@@ -2,6 +2,7 @@
 
 use crate::id::{ApplicationName, DeliveryId, VerificationId};
 use crate::time::Timestamp;
+use crate::verification::Verification;
 
 /// Something that happened to a verification, committed together with what it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,12 @@ pub struct Event {
     pub delivery: Option<DeliveryId>,
     /// When.
     pub at: Timestamp,
+}
+
+impl Event {
+    pub(crate) fn of(kind: EventKind, verification: &Verification, at: Timestamp) -> Self {
+        Self { kind, application: verification.application.clone(), verification: verification.id, delivery: None, at }
+    }
 }
 
 /// The kinds of events, by their names in webhooks (API.md section 5).

@@ -10,7 +10,9 @@
 
 mod catalogue;
 pub mod channel;
+mod charge;
 pub mod check;
+pub mod close;
 pub mod code;
 pub mod decision;
 pub mod deliver;

@@ -1,22 +1,25 @@
-//! A code is sent: begin a verification, send it again, or refuse. And its opposite, calling one off.
+//! A code is sent: begin a verification, send it again, or refuse.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::channel::Channel;
+use crate::charge::{before_last, charge, charge_extra, limit_keys};
 use crate::code::{Binding, Code, CodeSource, KeyRing};
 use crate::decision::{Chance, Changes, Decision, GuessKey, Lookup, Reads, Snapshot, Write};
 use crate::destination::{Destination, InvalidDestination, NumberType};
 use crate::event::{Event, EventKind};
 use crate::guard::{self, Noticed};
 use crate::id::{Purpose, ServiceId, VerificationId};
-use crate::limit::{ExtraLimit, LimitKey, LimitRule, Of, Tat, Verdict};
+use crate::limit::{ExtraLimit, LimitKey, Of, Tat};
 use crate::policy::{Application, Policy};
-use crate::refusal::{Limit, Refusal};
+use crate::refusal::Refusal;
 use crate::route;
 use crate::time::Timestamp;
 use crate::verification::{Delivery, DeliveryStatus, Payment, Status, Verification, Wording};
+
+pub use crate::close::{Approve, Cancel, Expire};
 
 /// Asks for a message to be sent.
 #[derive(Debug)]
@@ -369,12 +372,12 @@ impl Send {
             ended
         });
         let mut events: Vec<_> =
-            ended.iter().map(|ended| event(EventKind::VerificationCanceled, ended, self.now)).collect();
+            ended.iter().map(|ended| Event::of(EventKind::VerificationCanceled, ended, self.now)).collect();
         if begun {
-            events.push(event(EventKind::VerificationCreated, &verification, self.now));
+            events.push(Event::of(EventKind::VerificationCreated, &verification, self.now));
         }
         if !noticed.filled.is_empty() {
-            events.push(event(EventKind::GuardBlocked, &verification, self.now));
+            events.push(Event::of(EventKind::GuardBlocked, &verification, self.now));
         }
         let write = if begun { Write::Insert } else { Write::Update };
         let changes = Changes {
@@ -443,189 +446,4 @@ fn too_soon(found: &Verification, pause: Duration, now: Timestamp) -> Option<Ref
     // Bounded by the pause itself: a clock that was ahead must not stretch it.
     let retry_after = found.resend_at.after(now).min(pause);
     (!retry_after.is_zero()).then_some(Refusal::ResendTooSoon { retry_after, pause })
-}
-
-/// The counters that a request of this application is counted by.
-pub(crate) fn limit_keys(application: &Application, to: &Destination, client: Option<&str>, of: Of) -> Vec<LimitKey> {
-    counters(application, to, client, of).map(|(_, key)| key).collect()
-}
-
-/// The rows that count a request, each with its counter, in the order of the configuration.
-fn counters<'a>(
-    application: &'a Application,
-    to: &'a Destination,
-    client: Option<&'a str>,
-    of: Of,
-) -> impl Iterator<Item = (&'a LimitRule, LimitKey)> {
-    let counting = application.limits.iter().filter(move |rule| rule.of == of);
-    counting.filter_map(move |rule| Some((rule, rule.key(&application.name, to, client)?)))
-}
-
-/// Charges every limit, or none: all counters as they would stand, or the refusals.
-pub(crate) fn charge(
-    application: &Application,
-    to: &Destination,
-    client: Option<&str>,
-    of: Of,
-    stored: &[Option<Tat>],
-    now: Timestamp,
-) -> Result<Vec<(LimitKey, Tat)>, Vec<Refusal>> {
-    let (mut charged, mut refusals) = (Vec::<(LimitKey, Tat)>::with_capacity(stored.len()), Vec::new());
-    for ((rule, key), tat) in counters(application, to, client, of).zip(stored) {
-        match rule.check(*tat, now) {
-            // Two rows of one window share a counter: what the stricter one charges stands.
-            Verdict::Allowed { tat, .. } => match charged.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, known)) => *known = tat.max(*known),
-                None => charged.push((key, tat)),
-            },
-            Verdict::Refused { retry_after } => refusals.push(Refusal::RateLimited {
-                limit: Limit::Rate(rule.per),
-                quota: rule.quota,
-                window: rule.window,
-                retry_after,
-            }),
-        }
-    }
-    if refusals.is_empty() { Ok(charged) } else { Err(refusals) }
-}
-
-/// The counters before the last ones, and those.
-fn before_last(stored: &[Option<Tat>], last: usize) -> (&[Option<Tat>], &[Option<Tat>]) {
-    stored.split_at(stored.len().saturating_sub(last))
-}
-
-/// Charges the limits that a request brought along, or none.
-fn charge_extra(
-    limits: &[ExtraLimit],
-    stored: &[Option<Tat>],
-    now: Timestamp,
-) -> Result<Vec<(LimitKey, Tat)>, Vec<Refusal>> {
-    let (mut charged, mut refusals) = (Vec::with_capacity(limits.len()), Vec::new());
-    for (place, (extra, tat)) in (0_u16..).zip(limits.iter().zip(stored)) {
-        match extra.check(*tat, now) {
-            Verdict::Allowed { tat, .. } => charged.push((extra.key.clone(), tat)),
-            Verdict::Refused { retry_after } => refusals.push(Refusal::RateLimited {
-                limit: Limit::Extra(place),
-                quota: extra.quota,
-                window: extra.window,
-                retry_after,
-            }),
-        }
-    }
-    if refusals.is_empty() { Ok(charged) } else { Err(refusals) }
-}
-
-/// Calls a verification off. No limit is given back.
-#[derive(Debug)]
-pub struct Cancel {
-    /// Whose rules hold.
-    pub application: Arc<Application>,
-    /// Which.
-    pub id: VerificationId,
-    /// The instant.
-    pub now: Timestamp,
-}
-
-impl Decision for Cancel {
-    type Answer = Result<(Verification, Vec<Delivery>), Refusal>;
-
-    fn lookup(&self) -> Lookup {
-        Lookup::ById { application: self.application.name.clone(), id: self.id }
-    }
-
-    fn reads(&self, _: Option<&Verification>) -> Reads {
-        Reads { deliveries: true, ..Reads::default() }
-    }
-
-    fn decide(&self, snapshot: &Snapshot) -> (Changes, Self::Answer) {
-        close(snapshot, Status::Canceled, EventKind::VerificationCanceled, self.now)
-    }
-}
-
-/// Ends a verification as approved because the application itself found the code to be right, as it can with one that it chose.
-#[derive(Debug)]
-pub struct Approve {
-    /// Whose rules hold.
-    pub application: Arc<Application>,
-    /// Which.
-    pub id: VerificationId,
-    /// The instant.
-    pub now: Timestamp,
-}
-
-impl Decision for Approve {
-    type Answer = Result<(Verification, Vec<Delivery>), Refusal>;
-
-    fn lookup(&self) -> Lookup {
-        Lookup::ById { application: self.application.name.clone(), id: self.id }
-    }
-
-    fn reads(&self, verification: Option<&Verification>) -> Reads {
-        let limits =
-            verification.map(|found| guard::keys_of_approval(&self.application, &found.to)).unwrap_or_default();
-        Reads { limits, deliveries: true, ..Reads::default() }
-    }
-
-    fn decide(&self, snapshot: &Snapshot) -> (Changes, Self::Answer) {
-        let (mut changes, answer) = close(snapshot, Status::Approved, EventKind::VerificationApproved, self.now);
-        if let Ok((approved, _)) = &answer {
-            changes.limits = guard::confirm(&self.application, &approved.to, &snapshot.limits, self.now);
-        }
-        (changes, answer)
-    }
-}
-
-/// Ends a pending verification on the application's word.
-fn close(
-    snapshot: &Snapshot,
-    status: Status,
-    kind: EventKind,
-    now: Timestamp,
-) -> (Changes, Result<(Verification, Vec<Delivery>), Refusal>) {
-    let Some(found) = &snapshot.verification else { return (Changes::default(), Err(Refusal::NotFound)) };
-    if !found.is_pending_at(now) {
-        return (Changes::default(), Err(Refusal::NotPending { status: found.status_at(now) }));
-    }
-    let mut next = found.clone();
-    next.finish(status, now);
-    let events = vec![event(kind, &next, now)];
-    let changes = Changes { verification: Some(Write::Update(next.clone())), events, ..Changes::default() };
-    (changes, Ok((next, snapshot.deliveries.clone())))
-}
-
-/// Writes down that a verification's time is up, so that it is told to those who wait for the event.
-#[derive(Debug)]
-pub struct Expire {
-    /// Whose.
-    pub application: crate::id::ApplicationName,
-    /// Which.
-    pub id: VerificationId,
-    /// The instant.
-    pub now: Timestamp,
-}
-
-impl Decision for Expire {
-    type Answer = bool;
-
-    fn lookup(&self) -> Lookup {
-        Lookup::ById { application: self.application.clone(), id: self.id }
-    }
-
-    fn reads(&self, _: Option<&Verification>) -> Reads {
-        Reads::default()
-    }
-
-    fn decide(&self, snapshot: &Snapshot) -> (Changes, bool) {
-        let overdue =
-            |found: &&Verification| found.status == Status::Pending && found.status_at(self.now) == Status::Expired;
-        let Some(found) = snapshot.verification.as_ref().filter(overdue) else { return (Changes::default(), false) };
-        let mut next = found.clone();
-        next.finish(Status::Expired, next.expires_at);
-        let events = vec![event(EventKind::VerificationExpired, &next, self.now)];
-        (Changes { verification: Some(Write::Update(next)), events, ..Changes::default() }, true)
-    }
-}
-
-pub(crate) fn event(kind: EventKind, verification: &Verification, at: Timestamp) -> Event {
-    Event { kind, application: verification.application.clone(), verification: verification.id, delivery: None, at }
 }

@@ -282,11 +282,14 @@ pub fn link_in(locale: &str, text: &str) -> Result<(), InvalidTemplate> {
 /// The word as a host, if it looks like one.
 pub(crate) fn host(word: &str) -> Option<&str> {
     let word = word.trim_matches(|c: char| !c.is_alphanumeric());
-    let authority = word.split(['/', '?', ':']).next()?.rsplit('@').next()?;
-    let is_label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let authority = word.split(['/', '?', ':', '#']).next()?.rsplit('@').next()?;
+    // Names are written in every script: `аррӏе.com` is none of Apple's.
+    let is_label = |label: &str| !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-');
     let (rest, top) = authority.rsplit_once('.')?;
-    let is_top = top.len() > 1 && top.bytes().all(|b| b.is_ascii_alphabetic());
-    (is_top && rest.split('.').all(is_label)).then_some(word)
+    let is_top = top.chars().count() > 1 && top.chars().all(char::is_alphabetic);
+    let is_punycode = top.len() > 4 && top.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--"));
+    let is_host = (is_top || is_punycode && is_label(top)) && rest.split('.').all(is_label);
+    (is_host || authority.parse::<core::net::Ipv4Addr>().is_ok()).then_some(word)
 }
 
 /// What a template makes of sample values.

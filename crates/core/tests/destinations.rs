@@ -360,6 +360,16 @@ fn what_a_store_gives_back_is_the_same_destination() {
 }
 
 #[test]
+fn some_pairs_of_letters_are_no_country_that_has_numbers() {
+    for code in ["TZ", "US", "KZ", "XK", "AC", "TA", "SX"] {
+        assert!(country(code).unwrap().has_numbers(), "{code}");
+    }
+    for code in ["XX", "ZZ", "AQ", "EU", "UK", "QO"] {
+        assert!(!country(code).unwrap().has_numbers(), "{code}");
+    }
+}
+
+#[test]
 fn a_prefix_is_a_block_of_ten_thousand() {
     assert_eq!(parse("+255694230173").unwrap().prefix(), "+25569423");
     assert_eq!(parse("ann@Example.com").unwrap().prefix(), "example.com");

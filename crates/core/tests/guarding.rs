@@ -158,6 +158,17 @@ fn the_alarm_is_given_once_for_a_block_until_it_has_been_quiet() {
 }
 
 #[test]
+fn bug_a_block_that_is_narrow_and_wide_gives_the_alarm_once() {
+    let mut house = guarded(Mode::Enforce, 2);
+    house.send("+6907290");
+    let filled = house.ask("+6907291").send().unwrap().noticed.filled;
+    assert_eq!(filled.iter().map(|filled| filled.block.as_str()).collect::<Vec<_>>(), ["+690xxxx"]);
+    assert!(refused(&mut house, "+6907292"));
+    house.approve(house.rows[0].0.id);
+    assert_eq!(look(&mut house, "+6907290").iter().map(|block| block.unconfirmed).collect::<Vec<_>>(), [0, 0]);
+}
+
+#[test]
 fn observing_refuses_nothing_and_tells_all() {
     let mut house = guarded(Mode::Observe, 5);
     let sent: Vec<_> = (0..20).map(|nth| house.ask(&phone(0, 0, nth)).send().unwrap()).collect();
@@ -272,6 +283,10 @@ fn blocks_say_how_wide_they_are() {
         assert_eq!(found.iter().map(Block::as_str).collect::<Vec<_>>(), blocks);
         assert_eq!(found.iter().map(Block::width).collect::<Vec<_>>(), [Width::Block, Width::Area, Width::Country]);
     }
+    // Of four digits after the country's code, and so in two blocks.
+    let narrow = Block::of(&number("+6907290"));
+    assert_eq!(narrow.iter().map(Block::as_str).collect::<Vec<_>>(), ["+690xxxx", "TK"]);
+    assert_eq!(narrow.iter().map(Block::width).collect::<Vec<_>>(), [Width::Block, Width::Country]);
     let mail = Block::of(&number("jane@maxx.xxx"));
     assert_eq!((mail.len(), mail[0].as_str(), mail[0].width()), (1, "maxx.xxx", Width::Country));
 }

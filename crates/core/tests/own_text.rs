@@ -31,6 +31,11 @@ fn only_the_code_has_a_place_in_it() {
         ),
         ("Your code:\n{{code}}", "Your code:\n042137"),
         ("رمز \u{200f}{{code}}", "رمز \u{200f}042137"),
+        ("验证码{{code}}。请勿转发。", "验证码042137。请勿转发。"),
+        (
+            "Код: {{code}}. Никому его не говорите. 1.2.2026, 10.30",
+            "Код: 042137. Никому его не говорите. 1.2.2026, 10.30",
+        ),
     ] {
         assert_eq!(fit(text, false), Ok(()), "{text}");
         assert_eq!(*preview(text, &code("042137")), shown);
@@ -57,6 +62,13 @@ fn what_leads_astray_is_refused() {
         ("{{code}} at evil.example/x", UnfitText::Link),
         ("{{code}}.It", UnfitText::Link),
         ("{{code}}\n\n@evil.example #{{code}}", UnfitText::Link),
+        ("{{code}} аррӏе.com", UnfitText::Link),
+        ("{{code}} банк.рф/вход", UnfitText::Link),
+        ("{{code}} 银行.中国", UnfitText::Link),
+        ("{{code}} bank.xn--p1ai", UnfitText::Link),
+        ("{{code}} evil.example#x", UnfitText::Link),
+        ("{{code}} 203.0.113.7", UnfitText::Link),
+        ("{{code}} (203.0.113.7:8080/login)", UnfitText::Link),
     ] {
         assert_eq!(fit(text, false), Err(why), "{text}");
     }

@@ -15,21 +15,21 @@ use countersign::core::outcome::{Message, Outcome};
 use countersign::core::time::Timestamp;
 use countersign::sender::Sender;
 use countersign_providers::{ProviderConfig, build};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+
+#[path = "support/gateway.rs"]
+mod gateway;
+
+use gateway::{serve, value};
 
 const JSON: &str = r#"{"id":"m-1","sid":"SM1","status":"queued"}"#;
 const XML: &str = "<PublishResponse><PublishResult><MessageId>m-1</MessageId></PublishResult></PublishResponse>";
 
 fn main() {
-    let value = |name: &str, default: usize| {
-        let mut arguments = std::env::args().skip_while(|argument| argument != name).skip(1);
-        arguments.next().map_or(default, |text| text.parse().expect("a number"))
-    };
     let (messages, at_once, floor) = (value("--messages", 20_000), value("--at-once", 64), value("--floor", 0));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let (json, xml) = (gateway(JSON).await, gateway(XML).await);
+        let (json, xml) = (listen(JSON).await, listen(XML).await);
         let webhook = ProviderConfig::new("webhook", "webhook").with("url", format!("{json}/messages"));
         let webhook = webhook.with("secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let twilio =
@@ -83,38 +83,13 @@ fn message() -> Message {
 }
 
 /// Takes everything, and says the same to all.
-async fn gateway(body: &'static str) -> String {
+async fn listen(body: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, body));
+            tokio::spawn(serve(stream, body, || false));
         }
     });
     url
-}
-
-async fn serve(mut stream: TcpStream, body: &'static str) -> Option<()> {
-    stream.set_nodelay(true).ok()?;
-    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-    let mut bytes = Vec::with_capacity(4096);
-    loop {
-        let end = loop {
-            if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-                break end + 4;
-            }
-            if stream.read_buf(&mut bytes).await.ok()? == 0 {
-                return None;
-            }
-        };
-        let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
-        while bytes.len() < end + length {
-            if stream.read_buf(&mut bytes).await.ok()? == 0 {
-                return None;
-            }
-        }
-        bytes.drain(..end + length);
-        stream.write_all(answer.as_bytes()).await.ok()?;
-    }
 }

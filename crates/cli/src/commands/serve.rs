@@ -34,8 +34,8 @@ pub async fn run(context: &Context) -> Outcome {
         context.out.note(&format!("advice: {}: {}", advice.key, advice.text));
     }
     parts.create_applications().await?;
-    let (application, key) = parts.first_key().await?;
     parts.welcome_applications();
+    let (application, key) = parts.first_key(&context.global.app).await?;
     let (service, tokens) = service(&parts, &settings, bound, metrics)?;
     let follow = parts.follow_keys(tokens);
     // Before the announcement, so that whoever reads it may end us at once, and gracefully.

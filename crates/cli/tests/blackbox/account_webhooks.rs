@@ -208,6 +208,26 @@ async fn nothing_is_lost_when_the_process_is_killed() {
     until_told(&application, &secret, &all).await;
 }
 
+/// An account has no command line to say that its endpoint is there again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bug_a_gone_webhook_is_enabled_again_by_its_account() {
+    let application = Sink::start().await;
+    application.habit(Act::Answer(410, String::new()));
+    let (house, _, account) = begin(plan()).await;
+    let (sid, secret) = hook(&account, &application.url(), &["verification.created"]).await;
+    let first = send(&account, &phone(1)).await;
+    until("it is disabled", async || endpoint(&house, &sid).await["state"] == "disabled").await;
+    application.habit(Act::Answer(200, String::new()));
+    let second = send(&account, &phone(2)).await;
+    let path = account.path(&format!("Webhooks/{sid}"));
+    account.post(&path, &[("FriendlyName", "Hook")]).await.ok(200);
+    assert_eq!(endpoint(&house, &sid).await["state"], "disabled", "another name enables nothing");
+    account.post(&path, &[("Status", "enabled")]).await.ok(200);
+    let all = [("verification.created", &*first), ("verification.created", &*second)];
+    until_told(&application, &secret, &all).await;
+    assert_eq!(endpoint(&house, &sid).await["state"], "ok");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_goes_only_where_it_may() {
     let application = Sink::start().await;

@@ -13,6 +13,8 @@ use crate::house::{Act, House, Reply, Sink, phone, wrong};
 const PREFIX: &str = "/one-time-password-sms/v1";
 const CORRELATOR: &str = "b4333c46-49c0-4f62-80d7-f0ef930f1c46";
 const TEXT: &str = "{{code}} is your short code to authenticate with Cool App via SMS";
+/// What CAMARA says of its answers, in our words: for each call and status the codes that there are.
+const PUBLISHED: &str = include_str!("camara.json");
 /// Of a line in a wall.
 const LANDLINE: &str = "+255222123456";
 /// Of a kind that only costs money.
@@ -34,6 +36,7 @@ impl<'a> Caller<'a> {
         headers.extend(authorization.map(|value| ("Authorization", value)));
         let reply = self.house.door.raw(&request("POST", &format!("{PREFIX}/{call}"), &headers, body)).await;
         assert_eq!(reply.header("x-correlator"), Some(CORRELATOR), "{reply:?}");
+        is_published(call, &reply);
         reply
     }
 
@@ -61,6 +64,23 @@ impl<'a> Caller<'a> {
     async fn approve(&self, id: &str, code: &str) {
         let reply = self.validate(id, code).await;
         assert_eq!((reply.status, reply.text().as_str()), (204, ""), "{reply:?}");
+    }
+}
+
+/// Whatever the scenario, the answer is one that is published for its call.
+#[track_caller]
+fn is_published(call: &str, reply: &Reply) {
+    let published: Value = serde_json::from_str(PUBLISHED).unwrap();
+    let status = reply.status.to_string();
+    match published[call].get(&status).or_else(|| published["any"].get(&status)) {
+        Some(Value::Null) => assert_eq!(reply.text(), "", "{call} {status}"),
+        Some(Value::String(member)) => {
+            let body = reply.json();
+            assert!(body[member].as_str().is_some_and(|text| (1..=36).contains(&text.len())), "{call}: {body}");
+            assert_eq!(body.as_object().unwrap().len(), 1, "{call}: {body}");
+        }
+        Some(Value::Array(codes)) => assert!(codes.contains(&reply.json()["code"]), "{call}: {}", reply.text()),
+        _ => panic!("{call}: {status} is not published: {}", reply.text()),
     }
 }
 
@@ -138,6 +158,10 @@ async fn arguments_that_cannot_be_meant_are_refused_and_named() {
         (with(to.clone(), json!("\u{202e}{{code}}")), "message"),
         (with(to.clone(), json!("{{code}} https://evil.example")), "message"),
         (with(to.clone(), json!("{{code}}\n\n@evil.example #{{code}}")), "message"),
+        // Links of other scripts, and without a name.
+        (with(to.clone(), json!("{{code}} аррӏе.com")), "message"),
+        (with(to.clone(), json!("{{code}} банк.рф")), "message"),
+        (with(to.clone(), json!("{{code}} 203.0.113.7/login")), "message"),
         (json!({"phoneNumber": phone(1), "message": TEXT, "other": 1}), "other"),
     ] {
         let said = no(&caller.post("send-code", body.clone()).await, 400, "INVALID_ARGUMENT");

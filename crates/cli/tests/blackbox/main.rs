@@ -30,6 +30,7 @@ mod mail;
 mod moving;
 mod production;
 mod providers;
+mod published;
 mod pumping;
 mod readme;
 mod receipts;

@@ -237,3 +237,22 @@ async fn bug_g2_three_processes_hold_one_block() {
     let replies = race(&houses, (300..500).map(|nth| natively(door, &rare(nth), nth)).collect()).await;
     assert_eq!(taken(&replies), 50);
 }
+
+/// In a country of four digits the block is the area too: it is charged, told of and listed once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bug_g2_a_block_that_is_a_whole_small_country_is_told_of_once() {
+    let application = Sink::start().await;
+    let plan = open().and("[guard]\nmode = \"enforce\"\nunconfirmed = 2").and(&telling(&application.url()));
+    let (house, _sink) = House::with_sink(plan).await;
+    for number in ["+6907290", "+6907291"] {
+        house.door.send(number).await;
+    }
+    opaque(&house.door.post("/v1/verifications", json!({"to": "+6907292"})).await);
+    until("the alarm came", async || application.count() > 0).await;
+    let told = application.messages().remove(0).json["data"]["guard"].clone();
+    let blocks: Vec<_> = told["blocks"].as_array().unwrap().iter().map(|block| block["block"].clone()).collect();
+    assert_eq!(blocks, ["+690xxxx", "TK"], "{told}");
+    let page = house.door.get("/metrics").await.text();
+    let alarms = page.lines().find(|line| line.starts_with("countersign_guard_alarms_total{")).unwrap();
+    assert!(alarms.ends_with(" 1"), "{alarms}");
+}

@@ -104,6 +104,7 @@ async fn mistakes_in_the_configuration_are_named_with_their_line() {
         (open().and("[[providers]]\nname = \"x\"\nuses = \"pigeon\""), "pigeon"),
         (open().and("[templates.default.en]\nsms = \"no code in it\""), "templates"),
         (open().and("[guard]\nmode = \"on\""), "guard.mode"),
+        (open().and_policy("allowed_countries = [\"TZ\", \"XX\"]"), "no phone number is of \"XX\""),
         (open().and("[store]\nurl = \"postgres://u:hunter2@h/db?sslmode=no\""), "store.url"),
         (open().server("listen = \"nowhere\""), "server.listen"),
         (open().variable("COUNTERSIGN_POLICY__CODE_LENGTH", "3"), "COUNTERSIGN_POLICY__CODE_LENGTH"),

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::house::http::id;
+use crate::house::account::Account;
+use crate::house::http::{id, request};
 use crate::house::plan::{limit, open};
 use crate::house::{Act, House, phone, wrong};
 
@@ -146,4 +147,44 @@ async fn keys_are_asked_for_before_anything_else() {
     let revoked = async || door.get("/v1/verifications").await.status == 401;
     crate::house::until("the key is revoked", revoked).await;
     assert_eq!(house.door.get("/v1/verifications").await.status, 200);
+}
+
+/// What is compressed is refused as such: it is not read as if it were not, nor is it unpacked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bug_a_body_with_an_encoding_is_refused_by_every_door() {
+    let (house, sink) = House::with_sink(open()).await;
+    let account = Account::of(&house, "default").await;
+    let bearer = format!("Bearer {}", house.door.key());
+    let json_type = ("Content-Type", "application/json");
+    for encoding in ["gzip", "br", "identity, gzip", "nonsense"] {
+        let post = async |path: &str, headers: &[(&str, &str)], body: &str| {
+            let headers = [headers, &[("Content-Encoding", encoding)]].concat();
+            house.door.raw(&request("POST", path, &headers, body.as_bytes())).await
+        };
+        let known = [("Authorization", bearer.as_str()), json_type];
+        let to = json!({"to": phone(1)}).to_string();
+        post("/v1/verifications", &known, &to).await.problem(415, "unsupported_media_type");
+        let text = json!({"phoneNumber": phone(1), "message": "{{code}}"}).to_string();
+        let camara = post("/one-time-password-sms/v1/send-code", &known, &text).await;
+        assert_eq!(camara.ok(415)["code"], "UNSUPPORTED_MEDIA_TYPE");
+        let simple = post("/api/users/send-otp/", &[json_type], &json!({"phone": phone(1)}).to_string()).await;
+        assert_eq!(simple.ok(415), json!({"message": "Invalid request body", "status": "error"}));
+        let form =
+            [("Authorization", account.authorization.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
+        post(&account.path("Verifications"), &form, "To=%2B255694000001&Channel=sms").await.twilio(415, 20415);
+        // A gateway's report is read as it is: what proves it is its signature.
+        post("/v1/receipts/gateway", &[json_type], "{}").await.problem(401, "unauthorized");
+    }
+    assert_eq!(sink.count(), 0);
+    let plain = [("Content-Encoding", "identity")];
+    house.door.post_with("/v1/verifications", &plain, json!({"to": phone(1)})).await.ok(201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_without_fields_says_so() {
+    let (house, _sink) = House::with_sink(open()).await;
+    let id = house.door.begin(&phone(1)).await;
+    let reply = house.door.post(&format!("/v1/verifications/{id}/cancel"), json!({"why": "x"})).await;
+    let problem = reply.problem(400, "invalid_request");
+    assert_eq!((&problem["param"], &problem["detail"]), (&json!("why"), &json!("unknown; this call takes none")));
 }

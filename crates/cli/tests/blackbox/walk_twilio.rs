@@ -1,10 +1,13 @@
 //! The contract, section 4: every resource of the Twilio door, member by member and type by type, as strict SDKs read them.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
+use crate::fleet;
 use crate::house::account::Account;
-use crate::house::plan::open;
-use crate::house::{House, phone};
+use crate::house::plan::{Plan, open};
+use crate::house::{House, Reply, phone};
 
 /// What a member must be. A question mark allows null; null alone is not enough to be there.
 fn is_a(kind: &str, value: &Value) -> bool {
@@ -285,4 +288,61 @@ async fn there_is_an_end_to_limits_and_not_everything_is_carried() {
         account.post(&buckets, &[("Max", "1"), ("Interval", &*(nth * 60).to_string())]).await.ok(201);
     }
     account.post(&buckets, &[("Max", "1"), ("Interval", "360")]).await.twilio(400, 60210);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bug_requests_of_one_instant_make_no_more_than_there_may_be() {
+    no_more_than_there_may_be(open()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bug_requests_of_one_instant_make_no_more_than_there_may_be_on_postgresql() {
+    no_more_than_there_may_be(fleet::on(&fleet::postgres::url())).await;
+}
+
+/// Two processes, and requests that all find room before any of them is kept.
+async fn no_more_than_there_may_be(plan: Plan) {
+    let (house, _sink) = House::with_sink(plan).await;
+    let houses = [house.neighbour().await, house];
+    let account = Account::of(&houses[1], "default").await;
+    let race = async |path: &str, form: &dyn Fn(usize) -> Vec<(&'static str, String)>| {
+        let bytes = |nth| {
+            let form = form(nth);
+            let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            account.bytes_of("POST", path, &form)
+        };
+        fleet::race(&houses, (0..30).map(bytes).collect()).await
+    };
+    let made = |replies: &[Reply]| replies.iter().filter(|reply| reply.status == 201).count();
+    let there = async |path: &str, key: &str| {
+        account.get(&format!("{path}?PageSize=1000")).await.ok(200)[key].as_array().unwrap().len()
+    };
+
+    let webhooks = account.path("Webhooks");
+    let hook = [("FriendlyName", "x"), ("WebhookUrl", "https://app.example/"), ("EventTypes", "challenge.denied")];
+    let hook = hook.map(|(name, value)| (name, value.to_owned())).to_vec();
+    let replies = race(&webhooks, &|_| hook.clone()).await;
+    replies.iter().filter(|reply| reply.status != 201).for_each(|reply| drop(reply.twilio(400, 60200)));
+    assert_eq!(there(&webhooks, "webhooks").await, made(&replies), "what was refused is not there");
+    assert!(made(&replies) <= 10, "{}", made(&replies));
+
+    let limits = account.path("RateLimits");
+    let replies = race(&limits, &|nth| vec![("UniqueName", format!("limit_{nth}"))]).await;
+    replies.iter().filter(|reply| reply.status != 201).for_each(|reply| drop(reply.twilio(400, 60207)));
+    assert_eq!(there(&limits, "rate_limits").await, made(&replies));
+    assert!(made(&replies) <= 10, "{}", made(&replies));
+
+    for nth in 0..10 {
+        account.post(&limits, &[("UniqueName", &*format!("more_{nth}"))]).await;
+    }
+    assert_eq!(there(&limits, "rate_limits").await, 10, "there is room again for what was taken back");
+    let limit = account.get(&limits).await.ok(200)["rate_limits"][0]["sid"].as_str().unwrap().to_owned();
+    let buckets = format!("{limits}/{limit}/Buckets");
+    let replies = race(&buckets, &|nth| vec![("Max", "1".into()), ("Interval", (60 + nth / 2).to_string())]).await;
+    assert_eq!(there(&buckets, "buckets").await, made(&replies));
+    assert!(made(&replies) <= 5, "{}", made(&replies));
+    let kept = account.get(&buckets).await.ok(200);
+    let intervals: HashSet<_> =
+        kept["buckets"].as_array().unwrap().iter().map(|row| row["interval"].to_string()).collect();
+    assert_eq!(intervals.len(), made(&replies), "no two of one interval: {kept}");
 }

@@ -91,7 +91,11 @@ pub struct Service {
 
 impl Service {
     pub fn start(place: &Place) -> Self {
-        let mut child = place.command("serve").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Self::start_as(place, "serve")
+    }
+
+    pub fn start_as(place: &Place, command: &str) -> Self {
+        let mut child = place.command(command).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut announced = String::new();
         while !announced.contains("Ctrl-C") {

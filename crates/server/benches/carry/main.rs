@@ -18,16 +18,16 @@ use countersign::core::policy::Application;
 use countersign::{Cleanup, Observation, Observer, SendRequest, Verifier};
 use countersign_providers::{ProviderConfig, build};
 use countersign_store::sqlite::{Options, SqliteStore};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+
+#[path = "../../../providers/benches/support/gateway.rs"]
+mod gateway;
+
+use gateway::{serve, value};
 
 fn main() {
-    let value = |name: &str, default: usize| {
-        let mut arguments = std::env::args().skip_while(|argument| argument != name).skip(1);
-        arguments.next().map_or(default, |text| text.parse().expect("a number"))
-    };
     if std::env::args().any(|argument| argument == "--gateway") {
-        return gateway();
+        return be_the_gateway();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (senders, floor, stall) = (value("--senders", 64), value("--floor", 0), value("--stall", 0));
@@ -213,7 +213,7 @@ fn resident() -> u64 {
 }
 
 /// Takes everything; hangs until a line comes on its input, if it is to. Ends with its input.
-fn gateway() {
+fn be_the_gateway() {
     let answers = Arc::new(AtomicBool::new(std::env::args().any(|argument| argument == "answers")));
     let told = Arc::clone(&answers);
     std::thread::spawn(move || {
@@ -227,36 +227,8 @@ fn gateway() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("http://{}/messages", listener.local_addr().unwrap());
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, Arc::clone(&answers)));
+            let answers = Arc::clone(&answers);
+            tokio::spawn(async move { serve(stream, r#"{"id":"m-1"}"#, || !answers.load(Ordering::Relaxed)).await });
         }
     });
-}
-
-async fn serve(mut stream: TcpStream, answers: Arc<AtomicBool>) -> Option<()> {
-    const BODY: &str = r#"{"id":"m-1"}"#;
-    stream.set_nodelay(true).ok()?;
-    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{BODY}", BODY.len());
-    let mut bytes = Vec::with_capacity(4096);
-    loop {
-        let end = loop {
-            if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-                break end + 4;
-            }
-            if stream.read_buf(&mut bytes).await.ok()? == 0 {
-                return None;
-            }
-        };
-        let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
-        while bytes.len() < end + length {
-            if stream.read_buf(&mut bytes).await.ok()? == 0 {
-                return None;
-            }
-        }
-        bytes.drain(..end + length);
-        while !answers.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        stream.write_all(answer.as_bytes()).await.ok()?;
-    }
 }

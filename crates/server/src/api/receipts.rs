@@ -117,7 +117,7 @@ pub(super) async fn arrived(door: &Door, request: Request) -> Result<Arrived, Pr
     let (parts, body) = request.into_parts();
     let body = match parts.method {
         Method::GET => Bytes::copy_from_slice(parts.uri.query().unwrap_or_default().as_bytes()),
-        _ => body::read(&parts.headers, body, &door.settings.bounds).await?,
+        _ => body::read_as_it_is(&parts.headers, body, &door.settings.bounds).await?,
     };
     Ok(Arrived { method: parts.method, headers: parts.headers, body, now: door.verifier.now().as_secs() })
 }

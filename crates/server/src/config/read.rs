@@ -365,6 +365,8 @@ fn blame(row: &Table<'_>, config: &ProviderConfig, descriptors: &Registry, error
             let hint = suggest::hint(field, &fields.unwrap_or_default());
             row.problem(field, format!("`{uses}` has no such field{hint} (countersign provider show {uses})"));
         }
+        // Its file is named, and could not be read: that has been said.
+        ProviderError::MissingField { field, .. } if row.node(&format!("{field}_file")).is_some() => {}
         ProviderError::MissingField { field, help, .. } => {
             row.problem(
                 "uses",

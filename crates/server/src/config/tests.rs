@@ -160,6 +160,8 @@ fn what_is_wrong_is_named_with_its_line_and_what_to_write() {
         ("[policy]\nallowed_countries = []", "write [\"*\"] for all"),
         ("[policy]\nallowed_countries = [\"*\", \"TZ\"]", "\"*\" is every country already"),
         ("[policy]\nallowed_countries = [\"TZ\",\n\"Kenya\"]", "not \"Kenya\""),
+        ("[policy]\nallowed_countries = [\"TZ\", \"XX\"]", "no phone number is of \"XX\""),
+        ("[policy]\ndefault_country = \"zz\"", "no phone number is of \"ZZ\""),
         (
             "[server]\nlisten = \"localhost:8080\"",
             "countersign.toml:2: server.listen: must be an address and a port: write \"127.0.0.1:8080\"",
@@ -372,6 +374,11 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
         assert!(said.contains(expected) && !said.contains("hunter2"), "{said}");
     }
     std::fs::remove_file(&file).unwrap();
+    // One that is named is not missing as well.
+    let said = wrong(
+        "[[providers]]\nname = \"tz\"\nuses = \"mshastra\"\nuser = \"1\"\nsender = \"A\"\npassword_file = \"/nowhere\"",
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 #[test]

@@ -266,7 +266,11 @@ impl Value for Country {
     fn read(node: &Node) -> Result<Self, String> {
         match text(node).map(str::trim) {
             Some("UK" | "uk") => Err("must be \"GB\" for the United Kingdom, not \"UK\"".to_owned()),
-            Some(text) => text.parse().or_else(|_| instead(node, Self::KIND)),
+            Some(text) => match text.parse::<Self>() {
+                Ok(country) if country.has_numbers() => Ok(country),
+                Ok(country) => Err(format!("must be {}; no phone number is of \"{country}\"", Self::KIND)),
+                Err(_) => instead(node, Self::KIND),
+            },
             None => instead(node, Self::KIND),
         }
     }

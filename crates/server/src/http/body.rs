@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
 use http_body_util::BodyExt as _;
 
 use super::problem::{Kind, Problem};
@@ -23,6 +23,8 @@ pub enum Unread {
     Slow,
     /// The connection or the framing broke.
     Broken,
+    /// It is compressed.
+    Encoded,
 }
 
 /// Reads a body.
@@ -30,6 +32,19 @@ pub enum Unread {
 /// # Errors
 /// [`Unread`] says why not.
 pub async fn read(headers: &HeaderMap, body: Body, bounds: &Bounds) -> Result<Bytes, Unread> {
+    // What is small may grow without end when it is unpacked, so nothing is.
+    if is_encoded(headers) {
+        discard(headers, body, bounds).await;
+        return Err(Unread::Encoded);
+    }
+    read_as_it_is(headers, body, bounds).await
+}
+
+/// The same whatever it is said to be: gateways say `Content-Encoding: utf-8`, and prove their reports otherwise.
+///
+/// # Errors
+/// [`Unread`] says why not.
+pub async fn read_as_it_is(headers: &HeaderMap, body: Body, bounds: &Bounds) -> Result<Bytes, Unread> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > bounds.body as u64) {
         // Who asked first (100-continue) has sent nothing yet.
@@ -92,6 +107,15 @@ async fn throw_away(mut body: Body, mut seen: usize, within: Duration) {
     let _ = tokio::time::timeout(within, reading).await;
 }
 
+/// Whether the body is said to be anything but what it is.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let codings = |name, plain: &'static str| {
+        let is_plain = move |word: &str| word.trim().is_empty() || word.trim().eq_ignore_ascii_case(plain);
+        headers.get_all(name).iter().any(|value| !value.to_str().is_ok_and(|said| said.split(',').all(is_plain)))
+    };
+    codings(CONTENT_ENCODING, "identity") || codings(TRANSFER_ENCODING, "chunked")
+}
+
 /// Whether the body is said to be of this type, whatever its parameters (`; charset=utf-8`).
 pub fn is_of_type(headers: &HeaderMap, wanted: &str) -> bool {
     let said = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -104,6 +128,9 @@ impl From<Unread> for Problem {
             Unread::TooLarge => Self::new(Kind::BodyTooLarge, "no request of this API needs so large a body"),
             Unread::Slow => Self::new(Kind::RequestTimeout, "the body did not arrive in time; send it again"),
             Unread::Broken => Self::new(Kind::InvalidRequest, "the body broke off"),
+            Unread::Encoded => {
+                Self::new(Kind::UnsupportedMediaType, "send the body as it is: nothing is unpacked here")
+            }
         }
     }
 }
@@ -133,6 +160,26 @@ mod tests {
     async fn a_body_that_does_not_come_is_given_up() {
         let never = Body::from_stream(tokio_stream::pending::<Result<&str, std::convert::Infallible>>());
         assert_eq!(read(&HeaderMap::new(), never, &bounds(5)).await, Err(Unread::Slow));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_compressed_is_not_taken_as_if_it_were_not() {
+        let mut headers = HeaderMap::new();
+        for (said, plain) in [
+            ("identity", true),
+            ("Identity, identity", true),
+            ("", true),
+            ("gzip", false),
+            ("identity, br", false),
+            ("é", false),
+        ] {
+            headers.insert(CONTENT_ENCODING, axum::http::HeaderValue::from_bytes(said.as_bytes()).unwrap());
+            assert_eq!(read(&headers, Body::from("{}"), &bounds(5)).await.is_ok(), plain, "{said}");
+        }
+        for (said, plain) in [("chunked", true), ("gzip, chunked", false)] {
+            let headers = HeaderMap::from_iter([(TRANSFER_ENCODING, said.parse().unwrap())]);
+            assert_eq!(read(&headers, Body::from("{}"), &bounds(5)).await.is_ok(), plain, "{said}");
+        }
     }
 
     #[test]

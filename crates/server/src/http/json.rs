@@ -37,10 +37,11 @@ impl Fields {
         match self.fields.keys().find(|name| !known.contains(&name.as_str())) {
             Some(name) => {
                 let shown: String = name.chars().take(64).collect();
-                Err(Problem::invalid(
-                    self.path(&shown).into_owned(),
-                    format!("unknown; the fields are {}", known.join(", ")),
-                ))
+                let fields = match known {
+                    [] => "this call takes none".to_owned(),
+                    _ => format!("the fields are {}", known.join(", ")),
+                };
+                Err(Problem::invalid(self.path(&shown).into_owned(), format!("unknown; {fields}")))
             }
             None => Ok(self),
         }

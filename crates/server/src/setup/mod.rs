@@ -287,15 +287,15 @@ impl Parts {
         Ok(())
     }
 
-    /// Gives the first application (`default`, if there is one of that name) an API key if it never had any: its secrets are in the
-    /// answer and nowhere else. With it, the application's name.
+    /// Gives an application an API key if it never had any: its secrets are in the answer and nowhere else. With it, the application's
+    /// name. Where `default` is asked for and not set up, it is the first that is.
     ///
     /// # Errors
-    /// Broken if the store is.
-    pub async fn first_key(&self) -> Result<(ApplicationName, Option<NewKey>), Broken> {
+    /// Broken if the store is, and if no such application is set up.
+    pub async fn first_key(&self, wanted: &ApplicationName) -> Result<(ApplicationName, Option<NewKey>), Broken> {
         let names = self.settings.application_names();
-        let default = ApplicationName::default();
-        let name = names.iter().find(|name| **name == default).or(names.first()).cloned().unwrap_or(default);
+        let first = names.first().filter(|_| *wanted == ApplicationName::default() && !names.contains(wanted));
+        let name = first.unwrap_or(wanted).clone();
         let key = if self.verifier.store().keys(&name).await?.is_empty() {
             Some(self.verifier.create_key(&name).await?)
         } else {
@@ -350,16 +350,16 @@ mod tests {
         let settings = settings("first", "");
         let parts = open(Arc::clone(&settings), None).await.unwrap();
         parts.create_applications().await.unwrap();
-        let (name, key) = parts.first_key().await.unwrap();
+        let (name, key) = parts.first_key(&ApplicationName::default()).await.unwrap();
         let key = key.unwrap();
         assert_eq!(name.as_str(), "default");
         assert_eq!(parts.verifier.authenticate(&key.key).await.unwrap().unwrap().application, name);
-        assert!(parts.first_key().await.unwrap().1.is_none());
+        assert!(parts.first_key(&ApplicationName::default()).await.unwrap().1.is_none());
         parts.verifier.shut_down(Duration::from_secs(1)).await.unwrap();
 
         let again = open(settings, None).await.unwrap();
         again.create_applications().await.unwrap();
-        assert!(again.first_key().await.unwrap().1.is_none());
+        assert!(again.first_key(&name).await.unwrap().1.is_none());
         assert_eq!(again.verifier.authenticate(&key.key).await.unwrap().unwrap().application, name);
     }
 

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use countersign::core::event::EventKind;
 use countersign::core::id::ApplicationName;
 use countersign::store::{ApplicationRecord, Record, RecordFilter, StoreError};
+use countersign::webhook::Requeue;
 use countersign::{Broken, Verifier};
 use countersign_providers::standard_webhooks::Key;
 use reqwest::Url;
@@ -85,6 +86,12 @@ pub fn secret(verifier: &Verifier, application: &ApplicationName, webhook: &str)
 /// Has events taken up from now on, if none were before: what happens after a webhook was answered for is told.
 pub(crate) async fn begin(verifier: &Verifier) -> Result<(), Broken> {
     verifier.store().webhook_position(true).await?;
+    Ok(())
+}
+
+/// Has a webhook that answered 410, or fails, posted to again, now.
+pub(crate) async fn enable(verifier: &Verifier, webhook: &str) -> Result<(), Broken> {
+    verifier.store().requeue_webhooks(&[webhook.to_owned()], &Requeue::Waiting, verifier.now()).await?;
     Ok(())
 }
 

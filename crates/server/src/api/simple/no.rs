@@ -29,6 +29,7 @@ pub(crate) enum Words {
     Body,
     BodyTooLarge,
     BodyTooSlow,
+    BodyEncoded,
     NumberUnusable,
     Origin,
     Method,
@@ -50,6 +51,7 @@ impl Words {
             Self::Body => (StatusCode::BAD_REQUEST, "Invalid request body"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Invalid request body"),
             Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "Invalid request body"),
+            Self::BodyEncoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Invalid request body"),
             Self::NumberUnusable => (StatusCode::FORBIDDEN, "This phone number cannot be used."),
             Self::Origin => (StatusCode::FORBIDDEN, "This origin is not allowed."),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
@@ -92,6 +94,7 @@ impl From<Unread> for No {
             Unread::TooLarge => Words::BodyTooLarge.into(),
             Unread::Slow => Words::BodyTooSlow.into(),
             Unread::Broken => Words::Body.into(),
+            Unread::Encoded => Words::BodyEncoded.into(),
         }
     }
 }

@@ -177,11 +177,16 @@ impl Filter {
 }
 
 fn read_instant(text: &str) -> Option<Timestamp> {
-    let at = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-        let date = text.parse::<jiff::civil::Date>().ok()?;
-        date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
-    })?;
-    Some(Timestamp::from_millis(at.as_millisecond()))
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Some(Timestamp::from_millis(at.as_millisecond()));
+    }
+    // A day, or a time without a zone: of UTC. The calendar's last day is how people write "for ever", and no instant in every zone.
+    let at = text.trim_end_matches(['Z', 'z']).parse::<jiff::civil::DateTime>().ok()?;
+    if at.year() == 9999 {
+        return Some(Timestamp::FAR_FUTURE);
+    }
+    let at = at.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(Timestamp::from_millis(at.timestamp().as_millisecond()))
 }
 
 /// As it is written.
@@ -266,5 +271,38 @@ const fn message_status(status: DeliveryStatus) -> &'static str {
         DeliveryStatus::Delivered => "delivered",
         DeliveryStatus::Undelivered => "undelivered",
         DeliveryStatus::Failed => "failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn instants_are_read_with_their_zone_or_as_days() {
+        let noon = Some(Timestamp::from_millis(1_795_867_200_000));
+        for (text, read) in [
+            ("2026-11-28T12:00:00Z", noon),
+            ("2026-11-28T14:00:00+02:00", noon),
+            ("2026-11-28", Some(Timestamp::from_millis(1_795_824_000_000))),
+            ("9999-12-31T23:59:59Z", Some(Timestamp::FAR_FUTURE)),
+            ("9999-12-31", Some(Timestamp::FAR_FUTURE)),
+            ("9999-12-32", None),
+            ("9999-12-31T25:00:00Z", None),
+            ("2026-11-28T12:00:00", noon),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(read_instant(text), read, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,40}|[0-9]{4}-[0-9]{2}-[0-9]{2}T?[0-9:.]{0,12}[Zz+0-9:]{0,6}") {
+            let _ = read_instant(&text);
+        }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::{Call, url};
 use super::no::{INTERVAL_TAKEN, MAX_BUCKETS, No};
-use super::rate_limits::{full, named};
+use super::rate_limits::{full, named, take_back};
 use super::{paging, sid};
 use crate::api::native::object::Seconds;
 use crate::http::answer;
@@ -64,7 +64,13 @@ pub(super) async fn create(State(door): State<Shared>, call: Call) -> Result<Res
     }
     let name = call.record(KIND, sid::random("BL")?);
     let body = serde_json::to_string(&bucket).unwrap_or_default();
-    let record = door.verifier.create_record(name, Some(limit), body).await?.ok_or(INTERVAL_TAKEN)?;
+    let record = door.verifier.create_record(name, Some(limit.clone()), body).await?.ok_or(INTERVAL_TAKEN)?;
+    if taken(&door, &call, &limit, bucket.interval, &record.name.id).await? {
+        return Err(take_back(&door, &record, INTERVAL_TAKEN).await);
+    }
+    if full(&door, &call, KIND, &limit, MOST + 1).await? {
+        return Err(take_back(&door, &record, MAX_BUCKETS).await);
+    }
     let shown = show(&door, &call, &record).ok_or_else(|| call.not_found())?;
     Ok(answer::response(answer::json(StatusCode::CREATED, &shown)))
 }

@@ -89,7 +89,10 @@ impl From<Broken> for No {
 
 impl From<Unread> for No {
     fn from(unread: Unread) -> Self {
-        Self::from_problem(&Problem::from(unread))
+        match unread {
+            Unread::Encoded => (415, 20415, "The body must not have a Content-Encoding").into(),
+            _ => Self::from_problem(&Problem::from(unread)),
+        }
     }
 }
 

@@ -44,6 +44,9 @@ pub(super) async fn create(State(door): State<Shared>, call: Call) -> Result<Res
     }
     let body = serde_json::to_string(&limit).unwrap_or_default();
     let record = door.verifier.create_record(name, Some(profile.sid.clone()), body).await?.ok_or(NAME_TAKEN)?;
+    if full(&door, &call, KIND, &profile.sid, MOST + 1).await? {
+        return Err(take_back(&door, &record, MAX_RATE_LIMITS).await);
+    }
     let shown = show(&door, &call, &record).ok_or_else(|| call.not_found())?;
     Ok(answer::response(answer::json(StatusCode::CREATED, &shown)))
 }
@@ -76,6 +79,12 @@ pub(super) async fn full(door: &Door, call: &Call, kind: &str, parent: &str, mos
         after: None,
     };
     Ok(door.verifier.records(&filter).await?.rows.len() >= most)
+}
+
+/// Takes back what is one too many. Requests of one instant do not see each other before they are kept, so each looks once more
+/// after that, and the last to look sees all. Of two that want the last place both may be refused.
+pub(super) async fn take_back(door: &Door, record: &Record, why: impl Into<No>) -> No {
+    door.verifier.delete_record(&record.name).await.map_or_else(No::from, |_| why.into())
 }
 
 /// The rate limit that the path names, if it is this service's.

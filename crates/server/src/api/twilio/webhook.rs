@@ -11,7 +11,7 @@ use super::profile::Profile;
 use super::webhooks::{read, rules, show};
 use crate::http::answer;
 use crate::service::{Door, Shared};
-use crate::webhooks::account::{KIND, Webhook};
+use crate::webhooks::account::{self, KIND, Webhook};
 
 /// The webhook that the path names, if it is this service's.
 async fn named(door: &Door, call: &Call) -> Result<Record, No> {
@@ -35,7 +35,11 @@ pub(super) async fn update(State(door): State<Shared>, call: Call) -> Result<Res
     let mut webhook: Webhook = serde_json::from_str(&record.body).map_err(|_| call.not_found())?;
     read(&mut webhook, &call.form, rules(&door)?)?;
     let body = serde_json::to_string(&webhook).unwrap_or_default();
-    shown(&door, &call, door.verifier.update_record(record, body).await?.as_ref())
+    let record = door.verifier.update_record(record, body).await?.ok_or_else(|| call.not_found())?;
+    if call.form.text("Status")? == Some("enabled") {
+        account::enable(&door.verifier, &record.name.id).await?;
+    }
+    shown(&door, &call, Some(&record))
 }
 
 pub(super) async fn delete(State(door): State<Shared>, call: Call) -> Result<Response, No> {

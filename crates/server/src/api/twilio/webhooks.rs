@@ -12,6 +12,7 @@ use super::call::{Call, url};
 use super::fields::Fields;
 use super::no::{MAX_WEBHOOKS, NOT_SUPPORTED, No};
 use super::profile::Profile;
+use super::rate_limits::take_back;
 use super::{paging, sid};
 use crate::api::native::object::Seconds;
 use crate::http::answer;
@@ -75,32 +76,36 @@ pub(super) async fn create(State(door): State<Shared>, call: Call) -> Result<Res
     }
     let mut webhook = Webhook { status: "enabled".into(), version: "v2".into(), ..Webhook::default() };
     read(&mut webhook, &call.form, rules)?;
-    if is_full(&door, &call, &profile.sid).await? {
+    if has_more(&door, &call, &profile.sid, 1).await? {
         return Err(MAX_WEBHOOKS.into());
     }
     // What happens once this is answered is told.
     account::begin(&door.verifier).await?;
     let name = call.record(KIND, sid::random("YW")?);
     let body = serde_json::to_string(&webhook).unwrap_or_default();
-    let record = door.verifier.create_record(name, Some(profile.sid), body).await?;
+    let record = door.verifier.create_record(name, Some(profile.sid.clone()), body).await?;
     let record = record.ok_or_else(|| call.not_found())?;
+    if has_more(&door, &call, &profile.sid, 0).await? {
+        return Err(take_back(&door, &record, MAX_WEBHOOKS).await);
+    }
     let mut shown = show(&door, &call, &record).ok_or_else(|| call.not_found())?;
     shown.signing_secret = Some(account::secret(&door.verifier, call.application(), &record.name.id).to_string());
     Ok(answer::response(answer::json(StatusCode::CREATED, &shown)))
 }
 
-/// Each is asked for its messages all the time, so there is an end to them.
-async fn is_full(door: &Door, call: &Call, service: &str) -> Result<bool, No> {
+/// Whether there are more than may be, with so many that are not there yet. Each is asked for its messages all the time, so there is
+/// an end to them.
+async fn has_more(door: &Door, call: &Call, service: &str, to_come: usize) -> Result<bool, No> {
     let filter = RecordFilter {
         application: call.application().clone(),
         kind: KIND.to_owned(),
         parent: None,
-        limit: MOST,
+        limit: MOST + 1,
         after: None,
     };
     let known = door.verifier.records(&filter).await?.rows;
     let here = known.iter().filter(|record| record.parent.as_deref() == Some(service)).count();
-    Ok(known.len() >= MOST || here >= MOST_OF_SERVICE)
+    Ok(known.len() + to_come > MOST || here + to_come > MOST_OF_SERVICE)
 }
 
 pub(super) async fn list(State(door): State<Shared>, call: Call) -> Result<Response, No> {

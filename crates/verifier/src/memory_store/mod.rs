@@ -1,25 +1,28 @@
 //! A store in memory: for tests, for embedding where a restart may forget, and as the plainest reading of the port.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use countersign_core::decision::{Changes, GuessKey, Lookup, Snapshot, Write};
 use countersign_core::event::Event;
-use countersign_core::health::{self, Figures, HealthKey, HealthRow};
+use countersign_core::health::{Figures, HealthKey, HealthRow};
 use countersign_core::id::{ApplicationName, DeliveryId, Purpose, ServiceId, VerificationId};
 use countersign_core::limit::{LimitKey, Tat};
 use countersign_core::time::Timestamp;
-use countersign_core::verification::{Delivery, DeliveryStatus, GuessLog, Status, Verification};
+use countersign_core::verification::{Delivery, GuessLog, Verification};
 
-use crate::access::hex;
 use crate::sender::BoxFuture;
 use crate::store::{
     AnswerKey, ApplicationRecord, Claimed, Cleaned, Job, KeptAnswer, KeyRecord, ListFilter, NewAnswer, Page, Record,
     RecordFilter, RecordName, RecordPage, Store, StoreResult, WithDeliveries,
 };
-use crate::transfer::{AnswerRow, Dumped, Loaded, Row, RowKind};
+use crate::transfer::{Dumped, Loaded, Row, RowKind};
 use crate::webhook::{Requeue, WebhookEndpoint, WebhookMessage, WebhookOutcome};
+
+mod transfer;
+mod upkeep;
+mod webhook;
 
 /// Keeps everything in memory behind one lock. Exact, fast, and forgotten with the process.
 ///
@@ -65,14 +68,6 @@ fn latest_key(row: &Verification) -> Latest {
 struct Answer {
     begun: NewAnswer,
     answer: Option<Vec<u8>>,
-}
-
-impl Answer {
-    fn row(&self, key: &AnswerKey) -> AnswerRow {
-        let begun = &self.begun;
-        let answer = self.answer.clone();
-        AnswerRow::new(key.clone(), begun.fingerprint, begun.seed, begun.in_flight_until, begun.expires_at, answer)
-    }
 }
 
 impl State {
@@ -152,99 +147,6 @@ impl State {
             self.last_event += 1;
             self.events.insert(self.last_event, event);
         }
-    }
-
-    /// The rows of a kind, each by where it stands among them.
-    fn rows_of(&self, kind: RowKind) -> BTreeMap<String, Row> {
-        let by_place = |place: &u64| format!("{place:020}");
-        match kind {
-            RowKind::Application => {
-                self.applications.values().map(|row| (row.name.to_string(), Row::Application(row.clone()))).collect()
-            }
-            RowKind::Key => self.keys.iter().map(|row| (row.id.clone(), Row::Key(row.clone()))).collect(),
-            RowKind::Record => {
-                self.records.iter().map(|(place, row)| (by_place(place), Row::Record(row.clone()))).collect()
-            }
-            RowKind::Verification => {
-                let row =
-                    |(row, deliveries): &WithDeliveries| Row::Verification(row.clone().into(), deliveries.clone());
-                self.rows.iter().map(|(place, whole)| (by_place(place), row(whole))).collect()
-            }
-            RowKind::Limit => {
-                self.limits.iter().map(|(key, tat)| (key.0.clone(), Row::Limit(key.clone(), *tat))).collect()
-            }
-            RowKind::Guesses => {
-                let place = |key: &GuessKey| format!("{} {}", key.application, key.destination);
-                self.guesses.iter().map(|(key, log)| (place(key), Row::Guesses(key.clone(), log.clone()))).collect()
-            }
-            RowKind::Answer => {
-                let place = |key: &AnswerKey| format!("{} {}", key.application, hex(&key.key));
-                self.answers.iter().map(|(key, kept)| (place(key), Row::Answer(kept.row(key)))).collect()
-            }
-            RowKind::Event => {
-                self.events.iter().map(|(place, row)| (by_place(place), Row::Event(*place, row.clone()))).collect()
-            }
-            RowKind::Health => {
-                let place = |nth: usize| by_place(&(nth as u64));
-                self.health_rows().enumerate().map(|(nth, row)| (place(nth), Row::Health(row))).collect()
-            }
-        }
-    }
-
-    /// What is known under a row's name.
-    fn known(&self, row: &Row) -> Option<Row> {
-        match row {
-            Row::Application(row) => self.applications.get(&row.name).cloned().map(Row::Application),
-            Row::Key(row) => self.keys.iter().find(|known| known.id == row.id).cloned().map(Row::Key),
-            Row::Record(row) => self.records.values().find(|known| known.name == row.name).cloned().map(Row::Record),
-            Row::Verification(row, _) => {
-                let (row, deliveries) = self.by_id.get(&row.id).and_then(|place| self.rows.get(place))?;
-                Some(Row::Verification(row.clone().into(), deliveries.clone()))
-            }
-            Row::Limit(key, _) => self.limits.get(key).map(|tat| Row::Limit(key.clone(), *tat)),
-            Row::Guesses(key, _) => self.guesses.get(key).map(|log| Row::Guesses(key.clone(), log.clone())),
-            Row::Answer(row) => self.answers.get(&row.key).map(|kept| Row::Answer(kept.row(&row.key))),
-            Row::Event(place, _) => self.events.get(place).map(|event| Row::Event(*place, event.clone())),
-            Row::Health(HealthRow { key, .. }) => {
-                self.health.get(key).map(|figures| Row::Health(HealthRow { key: key.clone(), figures: *figures }))
-            }
-        }
-    }
-
-    fn load(&mut self, row: Row) -> Loaded {
-        match self.known(&row) {
-            Some(known) if known == row => return Loaded::Same,
-            Some(_) => return Loaded::Differs,
-            None => {}
-        }
-        match row {
-            Row::Application(row) => drop(self.applications.insert(row.name.clone(), row)),
-            Row::Key(row) => self.keys.push(row),
-            Row::Record(row) => {
-                self.last_record += 1;
-                self.records.insert(self.last_record, row);
-            }
-            Row::Verification(row, deliveries) => {
-                let latest = self.latest.get(&latest_key(&row)).and_then(|place| self.rows.get(place));
-                if latest.is_some_and(|(latest, _)| latest.created_at > row.created_at) {
-                    return Loaded::Older;
-                }
-                self.last_row += 1;
-                self.by_id.insert(row.id, self.last_row);
-                self.latest.insert(latest_key(&row), self.last_row);
-                self.rows.insert(self.last_row, (*row, deliveries));
-            }
-            Row::Limit(key, tat) => drop(self.limits.insert(key, tat)),
-            Row::Guesses(key, log) => drop(self.guesses.insert(key, log)),
-            Row::Answer(row) => drop(self.answers.insert(row.key, Answer { begun: row.begun, answer: row.answer })),
-            Row::Event(place, event) => {
-                self.last_event = self.last_event.max(place);
-                self.health_position = self.health_position.max(place);
-                self.events.insert(place, event);
-            }
-            Row::Health(HealthRow { key, figures }) => drop(self.health.insert(key, figures)),
-        }
-        Loaded::New
     }
 
     fn health_rows(&self) -> impl Iterator<Item = HealthRow> + '_ {
@@ -328,25 +230,7 @@ impl Store for MemoryStore {
     }
 
     fn claim(&self, now: Timestamp, lease: Duration, most: usize) -> BoxFuture<'_, StoreResult<Vec<Claimed>>> {
-        let mut state = self.state();
-        let mut due: Vec<_> = state
-            .rows
-            .iter()
-            .flat_map(|(place, (_, deliveries))| {
-                deliveries.iter().map(|delivery| (delivery.lease_until, *place, delivery.clone()))
-            })
-            .filter(|(until, _, delivery)| delivery.status == DeliveryStatus::Queued && *until <= now)
-            .collect();
-        due.sort_by_key(|(until, ..)| *until);
-        let mut claimed = Vec::new();
-        for (_, place, found) in due.into_iter().take(most) {
-            let Some((verification, deliveries)) = state.rows.get_mut(&place) else { continue };
-            let Some(delivery) = deliveries.iter_mut().find(|delivery| delivery.id == found.id) else { continue };
-            delivery.lease_until = now + lease;
-            delivery.claims += 1;
-            claimed.push(Claimed { delivery: delivery.clone(), verification: verification.clone() });
-        }
-        ready(claimed)
+        ready(self.state().claim(now, lease, most))
     }
 
     fn overdue(
@@ -354,13 +238,7 @@ impl Store for MemoryStore {
         now: Timestamp,
         most: usize,
     ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>> {
-        let state = self.state();
-        let overdue = state
-            .rows
-            .values()
-            .map(|(row, _)| row)
-            .filter(|row| row.status == Status::Pending && row.expires_at <= now);
-        ready(overdue.take(most).map(|row| (row.application.clone(), row.id)).collect())
+        ready(self.state().overdue(now, most))
     }
 
     fn to_follow_up(
@@ -368,11 +246,7 @@ impl Store for MemoryStore {
         now: Timestamp,
         most: usize,
     ) -> BoxFuture<'_, StoreResult<Vec<(ApplicationName, VerificationId)>>> {
-        let state = self.state();
-        let rows = state.rows.values().map(|(row, _)| row);
-        let mut due: Vec<_> = rows.filter(|row| row.follow_up_at.is_some_and(|at| at <= now)).collect();
-        due.sort_by_key(|row| row.follow_up_at);
-        ready(due.into_iter().take(most).map(|row| (row.application.clone(), row.id)).collect())
+        ready(self.state().to_follow_up(now, most))
     }
 
     fn cleanup(
@@ -382,61 +256,7 @@ impl Store for MemoryStore {
         most: usize,
         dry_run: bool,
     ) -> BoxFuture<'_, StoreResult<Cleaned>> {
-        let mut state = self.state();
-        let position = state.webhook_position.unwrap_or(u64::MAX);
-        let untold: HashSet<_> =
-            state.events.range(position.saturating_add(1)..).map(|(_, event)| event.verification).collect();
-        let old: Vec<_> = state
-            .rows
-            .iter()
-            .filter(|(_, (row, _))| row.expires_at < before && !untold.contains(&row.id))
-            .map(|(place, _)| *place)
-            .take(most)
-            .collect();
-        let limits: Vec<_> = state
-            .limits
-            .iter()
-            .filter(|(_, tat)| tat.forgettable_at() <= now)
-            .map(|(key, _)| key.clone())
-            .take(most)
-            .collect();
-        let guesses: Vec<_> = state
-            .guesses
-            .iter()
-            .filter(|(_, log)| log.forgettable_at() <= now)
-            .map(|(key, _)| key.clone())
-            .take(most)
-            .collect();
-        let answers: Vec<_> = state
-            .answers
-            .iter()
-            .filter(|(_, kept)| kept.begun.expires_at <= now)
-            .map(|(key, _)| key.clone())
-            .take(most)
-            .collect();
-        let messages: Vec<_> = state
-            .messages
-            .iter()
-            .filter(|(_, (message, waits))| !waits && message.at < before || message.expires_at <= now)
-            .map(|(key, _)| key.clone())
-            .take(most)
-            .collect();
-        let forgotten = now - health::KEPT_FOR;
-        let hours: Vec<_> = state.health.keys().filter(|key| key.hour < forgotten).take(most).cloned().collect();
-        let counts = [limits.len(), guesses.len(), answers.len(), messages.len(), hours.len()];
-        let others: usize = counts.iter().sum();
-        let most_of_a_kind = counts.into_iter().max().unwrap_or_default();
-        let more = old.len() >= most || most_of_a_kind >= most;
-        let cleaned = Cleaned { verifications: old.len() as u64, others: others as u64, more };
-        if !dry_run {
-            old.into_iter().for_each(|place| state.delete(place));
-            state.limits.retain(|key, _| !limits.contains(key));
-            state.guesses.retain(|key, _| !guesses.contains(key));
-            state.answers.retain(|key, _| !answers.contains(key));
-            state.messages.retain(|key, _| !messages.contains(key));
-            state.health.retain(|key, _| !hours.contains(key));
-        }
-        ready(cleaned)
+        ready(self.state().cleanup(before, now, most, dry_run))
     }
 
     fn events(&self, after: u64, most: usize) -> BoxFuture<'_, StoreResult<Vec<(u64, Event)>>> {
@@ -452,10 +272,7 @@ impl Store for MemoryStore {
     }
 
     fn webhook_position(&self, wanted: bool) -> BoxFuture<'_, StoreResult<Option<u64>>> {
-        let mut state = self.state();
-        let newest = state.last_event;
-        state.webhook_position = if wanted { Some(state.webhook_position.unwrap_or(newest)) } else { None };
-        ready(state.webhook_position)
+        ready(self.state().webhook_position(wanted))
     }
 
     fn take_up_events<'a>(
@@ -464,14 +281,7 @@ impl Store for MemoryStore {
         through: u64,
         messages: &'a [WebhookMessage],
     ) -> BoxFuture<'a, StoreResult<Option<u64>>> {
-        let mut state = self.state();
-        if state.webhook_position == Some(from) {
-            state.webhook_position = Some(through);
-            for message in messages {
-                state.messages.insert((message.endpoint.clone(), message.id.clone()), (message.clone(), true));
-            }
-        }
-        ready(state.webhook_position)
+        ready(self.state().take_up_events(from, through, messages))
     }
 
     fn claim_webhooks<'a>(
@@ -481,25 +291,7 @@ impl Store for MemoryStore {
         lease: Duration,
         most: usize,
     ) -> BoxFuture<'a, StoreResult<Vec<WebhookMessage>>> {
-        let mut state = self.state();
-        let mut held = HashSet::new();
-        let mut claimed = Vec::new();
-        if state.endpoints.get(endpoint).is_some_and(|fares| fares.disabled.is_some()) {
-            return ready(claimed);
-        }
-        let waiting = state.messages.values_mut().filter(|(message, waits)| *waits && message.endpoint == endpoint);
-        for (message, _) in waiting {
-            let free = !held.contains(&message.verification);
-            if message.hold_until > now {
-                held.insert(message.verification);
-            }
-            if free && message.due_at <= now && claimed.len() < most {
-                message.due_at = now + lease;
-                message.attempts += 1;
-                claimed.push(message.clone());
-            }
-        }
-        ready(claimed)
+        ready(self.state().claim_webhooks(endpoint, now, lease, most))
     }
 
     fn settle_webhook<'a>(
@@ -508,30 +300,7 @@ impl Store for MemoryStore {
         outcome: &'a WebhookOutcome,
         now: Timestamp,
     ) -> BoxFuture<'a, StoreResult<bool>> {
-        let mut state = self.state();
-        let State { messages, endpoints, .. } = &mut *state;
-        let found = messages.get_mut(&(message.endpoint.clone(), message.id.clone()));
-        let Some((kept, waits)) = found.filter(|(kept, waits)| *waits && kept.attempts == message.attempts) else {
-            return ready(false);
-        };
-        *waits = matches!(outcome, WebhookOutcome::Again { .. } | WebhookOutcome::Gone { .. });
-        let fares = endpoints.entry(message.endpoint.clone()).or_default();
-        fares.endpoint.clone_from(&message.endpoint);
-        match outcome {
-            WebhookOutcome::Delivered => fares.failing_since = None,
-            WebhookOutcome::Again { error, .. }
-            | WebhookOutcome::GivenUp { error }
-            | WebhookOutcome::Gone { error, .. } => {
-                fares.failing_since.get_or_insert(now);
-                fares.last_error = Some(error.clone());
-            }
-        }
-        match outcome {
-            WebhookOutcome::Again { due_at, .. } => kept.due_at = *due_at,
-            WebhookOutcome::Gone { settings, .. } => fares.disabled = Some((now, settings.clone())),
-            WebhookOutcome::Delivered | WebhookOutcome::GivenUp { .. } => {}
-        }
-        ready(true)
+        ready(self.state().settle_webhook(message, outcome, now))
     }
 
     fn requeue_webhooks<'a>(
@@ -540,37 +309,11 @@ impl Store for MemoryStore {
         which: &'a Requeue,
         now: Timestamp,
     ) -> BoxFuture<'a, StoreResult<u64>> {
-        let mut state = self.state();
-        let mut requeued = 0;
-        for (message, waits) in state.messages.values_mut().filter(|(message, _)| endpoints.contains(&message.endpoint))
-        {
-            let meant = match which {
-                Requeue::Event(id) => message.id == *id,
-                Requeue::Between(from, until) => (*from..*until).contains(&message.at),
-                Requeue::Waiting => *waits,
-            };
-            if meant {
-                (*waits, message.due_at, message.attempts) = (true, now, 0);
-                requeued += 1;
-            }
-        }
-        if *which == Requeue::Waiting {
-            let named = state.endpoints.values_mut().filter(|fares| endpoints.contains(&fares.endpoint));
-            named.for_each(|fares| fares.disabled = None);
-        }
-        ready(requeued)
+        ready(self.state().requeue_webhooks(endpoints, which, now))
     }
 
     fn webhook_endpoints(&self) -> BoxFuture<'_, StoreResult<Vec<WebhookEndpoint>>> {
-        let state = self.state();
-        let mut all = state.endpoints.clone();
-        for (message, _) in state.messages.values().filter(|(_, waits)| *waits) {
-            let fares = all.entry(message.endpoint.clone()).or_default();
-            fares.endpoint.clone_from(&message.endpoint);
-            fares.pending += 1;
-            fares.oldest = Some(fares.oldest.map_or(message.at, |oldest| oldest.min(message.at)));
-        }
-        ready(all.into_values().collect())
+        ready(self.state().webhook_endpoints())
     }
 
     fn health_position(&self) -> BoxFuture<'_, StoreResult<Option<u64>>> {
