@@ -6,6 +6,7 @@
 //! own, so that a store outlives the runtime of who asks.
 
 mod batch;
+mod commit;
 mod error;
 mod health;
 mod migrate;
