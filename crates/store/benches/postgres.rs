@@ -486,7 +486,7 @@ fn main() {
             "processes" => run.processes(),
             "load" => run.load(),
             "rows" => {
-                if !all && !is_kept {
+                if !all && !is_kept && !asked("load") {
                     run.load();
                 }
                 run.rows();

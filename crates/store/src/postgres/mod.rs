@@ -20,6 +20,7 @@ mod session;
 mod sql;
 mod target;
 mod tls;
+mod together;
 mod transaction;
 mod transfer;
 mod webhook;

@@ -17,7 +17,8 @@ use tokio_postgres::{Client, Row, Statement};
 
 use super::error::Error;
 use super::rows::Columns;
-use super::sql::{Sql, together};
+use super::sql::Sql;
+use super::together::together;
 
 /// A value and what it is for the server: a statement that is not planned yet must be told.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
