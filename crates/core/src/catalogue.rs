@@ -28,6 +28,7 @@ const BASE: Language = Language {
     valid: "",
     ignore: "",
     again: "",
+    press: "",
 };
 
 /// Every language, by its tag.
@@ -43,6 +44,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Geldig vir {{ life }}.",
         ignore: "As jy dit nie aangevra het nie, ignoreer hierdie boodskap.",
         again: "Nogmaals",
+        press: "Druk enige sleutel om jou kode te hoor.",
         ..BASE
     },
     Language {
@@ -56,6 +58,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "ለ{{ life }} ያገለግላል።",
         ignore: "ይህን ካልጠየቁ መልእክቱን ችላ ይበሉት።",
         again: "በድጋሚ",
+        press: "ኮድዎን ለመስማት ማንኛውንም ቁልፍ ይጫኑ።",
         ..BASE
     },
     Language {
@@ -70,6 +73,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "صالح لمدة {{ life }}.",
         ignore: "إذا لم تطلبه، فتجاهل هذه الرسالة.",
         again: "مرة أخرى",
+        press: "اضغط على أي مفتاح لسماع رمزك.",
         ..BASE
     },
     // The SMS is without accents, as is the custom there: ı and ə would make it UCS-2.
@@ -85,6 +89,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Etibarlıdır: {{ life }}.",
         ignore: "Onu siz istəməmisinizsə, bu mesaja əhəmiyyət verməyin.",
         again: "Bir daha",
+        press: "Kodunuzu eşitmək üçün istənilən düyməni basın.",
         ..BASE
     },
     Language {
@@ -98,6 +103,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Валиден {{ life }}.",
         ignore: "Ако не сте го поискали, пренебрегнете това съобщение.",
         again: "Отново",
+        press: "Натиснете произволен клавиш, за да чуете кода си.",
         ..BASE
     },
     Language {
@@ -111,6 +117,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "মেয়াদ {{ life }}।",
         ignore: "আপনি এটি না চেয়ে থাকলে এই বার্তাটি উপেক্ষা করুন।",
         again: "আবার",
+        press: "আপনার কোড শুনতে যেকোনো বোতাম চাপুন।",
         ..BASE
     },
     // The SMS is without accents, as is the custom there: š would make it UCS-2.
@@ -125,6 +132,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Vrijedi {{ life }}.",
         ignore: "Ako ga niste zatražili, zanemarite ovu poruku.",
         again: "Ponovo",
+        press: "Pritisnite bilo koju tipku da čujete svoj kod.",
         ..BASE
     },
     Language {
@@ -138,6 +146,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Vàlid durant {{ life }}.",
         ignore: "Si no l'has demanat, ignora aquest missatge.",
         again: "Una altra vegada",
+        press: "Prem qualsevol tecla per escoltar el teu codi.",
         ..BASE
     },
     // The SMS is without accents, as is the custom there: á, ó and í would make it UCS-2.
@@ -152,6 +161,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Platí {{ life }}.",
         ignore: "Pokud jste o něj nežádali, tuto zprávu ignorujte.",
         again: "Opakuji",
+        press: "Kód uslyšíte po stisknutí libovolné klávesy.",
         ..BASE
     },
     Language {
@@ -165,6 +175,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Gælder i {{ life }}.",
         ignore: "Har du ikke bedt om den, kan du se bort fra denne besked.",
         again: "Jeg gentager",
+        press: "Tryk på en vilkårlig tast for at høre din kode.",
         ..BASE
     },
     Language {
@@ -178,6 +189,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Gültig für {{ life }}.",
         ignore: "Falls Sie ihn nicht angefordert haben, ignorieren Sie diese Nachricht.",
         again: "Noch einmal",
+        press: "Drücken Sie eine beliebige Taste, um Ihren Code zu hören.",
         ..BASE
     },
     // GSM-7 has only the capitals that Latin lacks: a text in it would be capitals of two scripts. This one is right, and
@@ -193,6 +205,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Ισχύει για {{ life }}.",
         ignore: "Αν δεν τον ζητήσατε, αγνοήστε αυτό το μήνυμα.",
         again: "Ξανά",
+        press: "Πατήστε οποιοδήποτε πλήκτρο για να ακούσετε τον κωδικό σας.",
         ..BASE
     },
     Language {
@@ -209,6 +222,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "It expires in {{ life }}.",
         ignore: "If you did not ask for it, ignore this message.",
         again: "Again",
+        press: "Press any key to hear your code.",
         ..BASE
     },
     // The SMS is without accents, as is the custom there: ó would make it UCS-2.
@@ -223,6 +237,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Expira en {{ life }}.",
         ignore: "Si no lo pediste, ignora este mensaje.",
         again: "Otra vez",
+        press: "Pulsa cualquier tecla para escuchar tu código.",
         ..BASE
     },
     Language {
@@ -236,6 +251,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Kehtib {{ life }}.",
         ignore: "Kui te seda ei küsinud, jätke see sõnum tähelepanuta.",
         again: "Kordan",
+        press: "Koodi kuulamiseks vajutage mis tahes klahvi.",
         ..BASE
     },
     Language {
@@ -250,6 +266,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "اعتبار: {{ life }}.",
         ignore: "اگر شما آن را نخواسته‌اید، این پیام را نادیده بگیرید.",
         again: "بار دیگر",
+        press: "برای شنیدن کد خود، یک کلید را فشار دهید.",
         ..BASE
     },
     Language {
@@ -263,6 +280,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Voimassa {{ life }}.",
         ignore: "Jos et pyytänyt koodia, jätä tämä viesti huomiotta.",
         again: "Uudelleen",
+        press: "Kuulet koodisi painamalla mitä tahansa näppäintä.",
         ..BASE
     },
     Language {
@@ -276,6 +294,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Il expire dans {{ life }}.",
         ignore: "Si vous ne l'avez pas demandé, ignorez ce message.",
         again: "Je répète",
+        press: "Appuyez sur une touche pour écouter votre code.",
         ..BASE
     },
     Language {
@@ -289,6 +308,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "માન્યતા: {{ life }}.",
         ignore: "જો તમે તે માગ્યો ન હોય, તો આ સંદેશ અવગણો.",
         again: "ફરીથી",
+        press: "તમારો કોડ સાંભળવા માટે કોઈપણ બટન દબાવો.",
         ..BASE
     },
     Language {
@@ -303,6 +323,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "בתוקף למשך {{ life }}.",
         ignore: "אם לא ביקשת אותו, אפשר להתעלם מהודעה זו.",
         again: "שוב",
+        press: "כדי לשמוע את הקוד, יש להקיש על מקש כלשהו.",
         ..BASE
     },
     Language {
@@ -316,6 +337,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "यह {{ life }} तक मान्य है।",
         ignore: "अगर आपने इसे नहीं माँगा है, तो इस संदेश को अनदेखा करें।",
         again: "फिर से",
+        press: "अपना कोड सुनने के लिए कोई भी बटन दबाएँ।",
         ..BASE
     },
     // The SMS is without accents, as is the custom there: š would make it UCS-2.
@@ -330,6 +352,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Vrijedi {{ life }}.",
         ignore: "Ako ga niste zatražili, zanemarite ovu poruku.",
         again: "Ponavljam",
+        press: "Pritisnite bilo koju tipku da biste čuli svoj kod.",
         ..BASE
     },
     // GSM-7 has é and ö, but neither ó nor á: these stand without their accents in the SMS, as is the custom there.
@@ -345,6 +368,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Érvényes: {{ life }}.",
         ignore: "Ha nem Ön kérte, hagyja figyelmen kívül ezt az üzenetet.",
         again: "Még egyszer",
+        press: "A kód meghallgatásához nyomjon meg egy gombot.",
         ..BASE
     },
     Language {
@@ -358,6 +382,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Գործում է {{ life }}։",
         ignore: "Եթե Դուք այն չեք խնդրել, անտեսեք այս հաղորդագրությունը։",
         again: "Կրկնում եմ",
+        press: "Ձեր կոդը լսելու համար սեղմեք ցանկացած կոճակ։",
         ..BASE
     },
     Language {
@@ -371,6 +396,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Berlaku {{ life }}.",
         ignore: "Jika Anda tidak memintanya, abaikan pesan ini.",
         again: "Sekali lagi",
+        press: "Tekan sembarang tombol untuk mendengar kode Anda.",
         ..BASE
     },
     // ó, ð and þ are outside GSM-7, and no custom writes Icelandic without them. It is still one message.
@@ -385,6 +411,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Gildir í {{ life }}.",
         ignore: "Ef þú baðst ekki um hann skaltu hunsa þessi skilaboð.",
         again: "Ég endurtek",
+        press: "Ýttu á einhvern takka til að heyra kóðann.",
         ..BASE
     },
     Language {
@@ -398,6 +425,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Scade tra {{ life }}.",
         ignore: "Se non l'hai richiesto, ignora questo messaggio.",
         again: "Ripeto",
+        press: "Premi un tasto qualsiasi per ascoltare il tuo codice.",
         ..BASE
     },
     Language {
@@ -411,6 +439,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "有効期間は{{ life }}です。",
         ignore: "心当たりがない場合は、このメッセージを無視してください。",
         again: "もう一度お伝えします",
+        press: "いずれかのキーを押すと、コードをお伝えします。",
         ..BASE
     },
     Language {
@@ -424,6 +453,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "ვადა: {{ life }}.",
         ignore: "თუ ის არ მოგითხოვიათ, უგულებელყავით ეს შეტყობინება.",
         again: "კიდევ ერთხელ",
+        press: "კოდის მოსასმენად დააჭირეთ ნებისმიერ ღილაკს.",
         ..BASE
     },
     Language {
@@ -437,6 +467,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Жарамды: {{ life }}.",
         ignore: "Егер оны сіз сұрамаған болсаңыз, бұл хабарды елемеңіз.",
         again: "Қайталаймын",
+        press: "Кодты тыңдау үшін кез келген пернені басыңыз.",
         ..BASE
     },
     Language {
@@ -450,6 +481,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "មានសុពលភាព {{ life }}។",
         ignore: "ប្រសិនបើអ្នកមិនបានស្នើសុំទេ សូមកុំអើពើសារនេះ។",
         again: "ម្ដងទៀត",
+        press: "សូមចុចគ្រាប់ចុចណាមួយ ដើម្បីស្តាប់លេខកូដរបស់អ្នក។",
         ..BASE
     },
     Language {
@@ -463,6 +495,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "ಮಾನ್ಯತೆ: {{ life }}.",
         ignore: "ನೀವು ಇದನ್ನು ಕೇಳಿರದಿದ್ದರೆ, ಈ ಸಂದೇಶವನ್ನು ನಿರ್ಲಕ್ಷಿಸಿ.",
         again: "ಮತ್ತೊಮ್ಮೆ",
+        press: "ನಿಮ್ಮ ಕೋಡ್ ಕೇಳಲು ಯಾವುದೇ ಕೀ ಒತ್ತಿ.",
         ..BASE
     },
     Language {
@@ -476,6 +509,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "{{ life }} 동안 유효합니다.",
         ignore: "요청하지 않으셨다면 이 메시지를 무시하세요.",
         again: "다시 한번 알려 드립니다",
+        press: "코드를 들으시려면 아무 버튼이나 눌러 주세요.",
         ..BASE
     },
     Language {
@@ -489,6 +523,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Мөөнөтү: {{ life }}.",
         ignore: "Эгер аны сиз сурабасаңыз, бул билдирүүгө көңүл бурбаңыз.",
         again: "Кайталайм",
+        press: "Кодуңузду угуу үчүн каалаган баскычты басыңыз.",
         ..BASE
     },
     Language {
@@ -502,6 +537,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "ໃຊ້ໄດ້ {{ life }}.",
         ignore: "ຖ້າທ່ານບໍ່ໄດ້ຂໍ, ກະລຸນາບໍ່ຕ້ອງສົນໃຈຂໍ້ຄວາມນີ້.",
         again: "ອີກຄັ້ງ",
+        press: "ກົດປຸ່ມໃດກໍໄດ້ເພື່ອຟັງລະຫັດຂອງທ່ານ.",
         ..BASE
     },
     // The SMS is without accents, as is the custom there: ū and ų would make it UCS-2.
@@ -516,6 +552,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Galioja {{ life }}.",
         ignore: "Jei jo neprašėte, nekreipkite dėmesio į šį pranešimą.",
         again: "Kartoju",
+        press: "Paspauskite bet kurį klavišą, kad išgirstumėte kodą.",
         ..BASE
     },
     // The SMS is without accents, as is the custom there: ū and ī would make it UCS-2.
@@ -530,6 +567,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Derīgs {{ life }}.",
         ignore: "Ja to nepieprasījāt, neņemiet vērā šo ziņojumu.",
         again: "Atkārtoju",
+        press: "Nospiediet jebkuru taustiņu, lai noklausītos kodu.",
         ..BASE
     },
     Language {
@@ -543,6 +581,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Важи {{ life }}.",
         ignore: "Ако не сте го побарале, занемарете ја оваа порака.",
         again: "Повторувам",
+        press: "Притиснете кое било копче за да го слушнете вашиот код.",
         ..BASE
     },
     Language {
@@ -556,6 +595,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "കാലാവധി: {{ life }}.",
         ignore: "നിങ്ങൾ ഇത് ആവശ്യപ്പെട്ടിട്ടില്ലെങ്കിൽ ഈ സന്ദേശം അവഗണിക്കുക.",
         again: "ഒരിക്കൽ കൂടി",
+        press: "നിങ്ങളുടെ കോഡ് കേൾക്കാൻ ഏതെങ്കിലും കീ അമർത്തുക.",
         ..BASE
     },
     Language {
@@ -569,6 +609,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Хүчинтэй хугацаа: {{ life }}.",
         ignore: "Хэрэв та хүсээгүй бол энэ мессежийг үл тоомсорлоно уу.",
         again: "Дахин",
+        press: "Кодоо сонсохын тулд дурын товчийг дарна уу.",
         ..BASE
     },
     Language {
@@ -582,6 +623,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "वैधता: {{ life }}.",
         ignore: "तुम्ही हा मागितला नसेल, तर या संदेशाकडे दुर्लक्ष करा.",
         again: "पुन्हा",
+        press: "तुमचा कोड ऐकण्यासाठी कोणतेही बटण दाबा.",
         ..BASE
     },
     Language {
@@ -595,6 +637,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Sah selama {{ life }}.",
         ignore: "Jika anda tidak memintanya, abaikan mesej ini.",
         again: "Sekali lagi",
+        press: "Tekan mana-mana kekunci untuk mendengar kod anda.",
         ..BASE
     },
     Language {
@@ -608,6 +651,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "သက်တမ်း {{ life }}။",
         ignore: "သင်မတောင်းဆိုခဲ့ပါက ဤစာကို လျစ်လျူရှုပါ။",
         again: "ထပ်မံ၍",
+        press: "သင့်ကုဒ်ကို နားထောင်ရန် ခလုတ်တစ်ခုခုကို နှိပ်ပါ။",
         ..BASE
     },
     Language {
@@ -621,6 +665,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Gyldig i {{ life }}.",
         ignore: "Hvis du ikke har bedt om den, kan du se bort fra denne meldingen.",
         again: "Jeg gjentar",
+        press: "Trykk på en tast for å høre koden din.",
         ..BASE
     },
     Language {
@@ -634,6 +679,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "मान्य अवधि: {{ life }}।",
         ignore: "तपाईंले यो माग्नुभएको होइन भने, यो सन्देशलाई बेवास्ता गर्नुहोस्।",
         again: "फेरि",
+        press: "आफ्नो कोड सुन्न कुनै पनि बटन थिच्नुहोस्।",
         ..BASE
     },
     Language {
@@ -647,6 +693,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Nog {{ life }} geldig.",
         ignore: "Heb je deze niet aangevraagd? Negeer dan dit bericht.",
         again: "Nogmaals",
+        press: "Druk op een willekeurige toets om je code te horen.",
         ..BASE
     },
     Language {
@@ -660,6 +707,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "ਮਿਆਦ: {{ life }}।",
         ignore: "ਜੇ ਤੁਸੀਂ ਇਹ ਨਹੀਂ ਮੰਗਿਆ, ਤਾਂ ਇਸ ਸੁਨੇਹੇ ਨੂੰ ਅਣਡਿੱਠ ਕਰੋ।",
         again: "ਦੁਬਾਰਾ",
+        press: "ਆਪਣਾ ਕੋਡ ਸੁਣਨ ਲਈ ਕੋਈ ਵੀ ਬਟਨ ਦਬਾਓ।",
         ..BASE
     },
     // The SMS is without accents, as is the custom there: ó and ż would make it UCS-2.
@@ -674,6 +722,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Ważny {{ life }}.",
         ignore: "Jeśli to nie Ty o niego prosisz, zignoruj tę wiadomość.",
         again: "Powtarzam",
+        press: "Naciśnij dowolny klawisz, aby usłyszeć kod.",
         ..BASE
     },
     // The SMS is without accents, as is the custom there: ó would make it UCS-2.
@@ -688,6 +737,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Expira em {{ life }}.",
         ignore: "Se não o pediu, ignore esta mensagem.",
         again: "Repito",
+        press: "Prima qualquer tecla para ouvir o seu código.",
         ..BASE
     },
     // The SMS is without accents, as is the custom there: ó would make it UCS-2.
@@ -702,6 +752,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Expira em {{ life }}.",
         ignore: "Se você não pediu, ignore esta mensagem.",
         again: "Repetindo",
+        press: "Pressione qualquer tecla para ouvir o seu código.",
         ..BASE
     },
     Language {
@@ -715,6 +766,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Valabil {{ life }}.",
         ignore: "Dacă nu l-ați cerut, ignorați acest mesaj.",
         again: "Repet",
+        press: "Apăsați orice tastă pentru a auzi codul.",
         ..BASE
     },
     Language {
@@ -728,6 +780,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Действует {{ life }}.",
         ignore: "Если вы его не запрашивали, не обращайте внимания на это сообщение.",
         again: "Повторяю",
+        press: "Чтобы услышать код, нажмите любую клавишу.",
         ..BASE
     },
     Language {
@@ -741,6 +794,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "වලංගු කාලය: {{ life }}.",
         ignore: "ඔබ එය ඉල්ලුවේ නැත්නම්, මෙම පණිවිඩය නොසලකා හරින්න.",
         again: "නැවතත්",
+        press: "ඔබගේ කේතය ඇසීමට ඕනෑම යතුරක් ඔබන්න.",
         ..BASE
     },
     // The SMS is without accents, as is the custom there: á, š, ó and í would make it UCS-2.
@@ -755,6 +809,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Platí {{ life }}.",
         ignore: "Ak ste oň nežiadali, túto správu ignorujte.",
         again: "Opakujem",
+        press: "Kód si vypočujete po stlačení ľubovoľného klávesu.",
         ..BASE
     },
     // The SMS is without accents, as is the custom there: š would make it UCS-2.
@@ -769,6 +824,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Velja {{ life }}.",
         ignore: "Če je niste zahtevali, to sporočilo prezrite.",
         again: "Ponavljam",
+        press: "Pritisnite katero koli tipko, da slišite svojo kodo.",
         ..BASE
     },
     // The SMS is without accents, as is the custom there: ë would make it UCS-2.
@@ -783,6 +839,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Vlen {{ life }}.",
         ignore: "Nëse nuk e keni kërkuar, shpërfilleni këtë mesazh.",
         again: "Edhe një herë",
+        press: "Shtypni një tast çfarëdo për të dëgjuar kodin tuaj.",
         ..BASE
     },
     // In Latin script, as most SMS there: one in Cyrillic costs twice the room. `sr-Cyrl` has it. The SMS is without accents,
@@ -798,6 +855,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Važi {{ life }}.",
         ignore: "Ako ga niste tražili, zanemarite ovu poruku.",
         again: "Ponavljam",
+        press: "Pritisnite bilo koji taster da biste čuli svoj kod.",
         ..BASE
     },
     Language {
@@ -811,6 +869,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Важи {{ life }}.",
         ignore: "Ако га нисте тражили, занемарите ову поруку.",
         again: "Понављам",
+        press: "Притисните било који тастер да бисте чули свој код.",
         ..BASE
     },
     Language {
@@ -824,6 +883,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Giltig i {{ life }}.",
         ignore: "Om du inte har bett om den kan du bortse från det här meddelandet.",
         again: "Jag upprepar",
+        press: "Tryck på valfri knapp för att höra din kod.",
         ..BASE
     },
     Language {
@@ -837,6 +897,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Unaisha baada ya {{ life }}.",
         ignore: "Ikiwa hukuuomba, puuza ujumbe huu.",
         again: "Narudia",
+        press: "Bonyeza kitufe chochote ili kusikia msimbo wako.",
         ..BASE
     },
     Language {
@@ -850,6 +911,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "செல்லுபடி: {{ life }}.",
         ignore: "நீங்கள் இதைக் கோரவில்லை எனில், இந்தச் செய்தியைப் புறக்கணிக்கவும்.",
         again: "மீண்டும்",
+        press: "உங்கள் குறியீட்டைக் கேட்க ஏதேனும் ஒரு பொத்தானை அழுத்தவும்.",
         ..BASE
     },
     Language {
@@ -863,6 +925,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "చెల్లుబాటు: {{ life }}.",
         ignore: "మీరు దీన్ని కోరకపోతే, ఈ సందేశాన్ని విస్మరించండి.",
         again: "మరోసారి",
+        press: "మీ కోడ్ వినడానికి ఏదైనా కీని నొక్కండి.",
         ..BASE
     },
     Language {
@@ -876,6 +939,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "ใช้ได้ภายใน {{ life }}",
         ignore: "หากคุณไม่ได้ขอรหัสนี้ โปรดละเว้นข้อความนี้",
         again: "อีกครั้ง",
+        press: "กดปุ่มใดก็ได้เพื่อฟังรหัสของคุณ",
         ..BASE
     },
     Language {
@@ -889,6 +953,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Mawawalan ng bisa sa loob ng {{ life }}.",
         ignore: "Kung hindi mo ito hiningi, huwag pansinin ang mensaheng ito.",
         again: "Uulitin ko",
+        press: "Pindutin ang kahit anong key para marinig ang code mo.",
         ..BASE
     },
     // The SMS is without accents, as is the custom there: ç would make it UCS-2.
@@ -903,6 +968,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "{{ life }} geçerlidir.",
         ignore: "Bu kodu siz istemediyseniz bu mesajı dikkate almayın.",
         again: "Tekrar ediyorum",
+        press: "Kodunuzu duymak için herhangi bir tuşa basın.",
         ..BASE
     },
     Language {
@@ -916,6 +982,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Діє {{ life }}.",
         ignore: "Якщо ви його не запитували, не зважайте на це повідомлення.",
         again: "Повторюю",
+        press: "Щоб почути код, натисніть будь-яку клавішу.",
         ..BASE
     },
     Language {
@@ -930,6 +997,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "میعاد: {{ life }}۔",
         ignore: "اگر آپ نے یہ نہیں مانگا تو اس پیغام کو نظر انداز کریں۔",
         again: "دوبارہ",
+        press: "اپنا کوڈ سننے کے لیے کوئی بھی بٹن دبائیں۔",
         ..BASE
     },
     Language {
@@ -943,6 +1011,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Amal qilish muddati: {{ life }}.",
         ignore: "Agar uni siz so‘ramagan bo‘lsangiz, bu xabarga e’tibor bermang.",
         again: "Takrorlayman",
+        press: "Kodingizni eshitish uchun istalgan tugmani bosing.",
         ..BASE
     },
     // The SMS is without marks, as is the custom there, and as operators ask of texts under a name.
@@ -958,6 +1027,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "Có hiệu lực trong {{ life }}.",
         ignore: "Nếu bạn không yêu cầu, hãy bỏ qua tin nhắn này.",
         again: "Xin nhắc lại",
+        press: "Nhấn phím bất kỳ để nghe mã của bạn.",
         ..BASE
     },
     Language {
@@ -971,6 +1041,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "{{ life }}内有效。",
         ignore: "如非本人操作，请忽略本消息。",
         again: "再说一遍",
+        press: "请按任意键收听您的验证码。",
         ..BASE
     },
     Language {
@@ -984,6 +1055,7 @@ pub(crate) const LANGUAGES: &[Language] = &[
         valid: "{{ life }}內有效。",
         ignore: "若非您本人操作，請忽略此訊息。",
         again: "再說一次",
+        press: "請按任意鍵收聽您的驗證碼。",
         ..BASE
     },
 ];

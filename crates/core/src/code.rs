@@ -271,6 +271,25 @@ impl KeyRing {
         cipher.decrypt(&XNonce::from(*nonce), sealed).map_err(|_| CodeUnavailable::Unsealable)
     }
 
+    /// A word for one delivery of a verification that nobody without the ring can make, 32 hexadecimal digits: it stands in the
+    /// address that a gateway asks for the code once a key was pressed, where the delivery's id alone is known to too many.
+    ///
+    /// # Errors
+    /// [`CodeUnavailable::UnknownKey`] if the key is not in the ring.
+    pub fn ticket(
+        &self,
+        source: &CodeSource,
+        binding: Binding<'_>,
+        delivery: &[u8; 16],
+    ) -> Result<Zeroizing<String>, CodeUnavailable> {
+        let (CodeSource::Derived { key } | CodeSource::Chosen { key, .. }) = source;
+        let mut mac = mac(self.key(key)?, "countersign ticket v1", binding);
+        mac.update(delivery);
+        let word = Zeroizing::new(<[u8; 32]>::from(mac.finalize().into_bytes()));
+        let hex = |byte: &u8| [byte >> 4, byte & 15].map(|four| char::from(b"0123456789abcdef"[usize::from(four)]));
+        Ok(Zeroizing::new(word[..16].iter().flat_map(hex).collect()))
+    }
+
     /// A keyed digest that stays the same when the ring is rotated: under its oldest key.
     #[must_use]
     pub fn fingerprint(&self, parts: &[&[u8]]) -> [u8; 32] {

@@ -292,7 +292,7 @@ impl Report {
     }
 }
 
-fn delivery_event(verification: &Verification, delivery: &Delivery, at: Timestamp) -> Option<Event> {
+pub(crate) fn delivery_event(verification: &Verification, delivery: &Delivery, at: Timestamp) -> Option<Event> {
     let kind = match delivery.status {
         DeliveryStatus::Accepted => EventKind::DeliveryAccepted,
         DeliveryStatus::Delivered => EventKind::DeliveryDelivered,

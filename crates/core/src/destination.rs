@@ -261,6 +261,15 @@ impl Destination {
         }
     }
 
+    /// A phone number without its country's code, as gateways write it that serve one country; `None` for an address.
+    #[must_use]
+    pub fn national(&self) -> Option<&str> {
+        let Self::Phone(phone) = self else { return None };
+        let number = PHONE_NUMBER_UTIL.parse(&phone.e164, None).ok()?;
+        let length = number.get_national_significant_number().len();
+        phone.e164.len().checked_sub(length).and_then(|at| phone.e164.get(at..))
+    }
+
     /// The type of a phone number; `None` for an address.
     #[must_use]
     pub fn number_type(&self) -> Option<NumberType> {

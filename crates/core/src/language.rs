@@ -33,6 +33,8 @@ pub struct Language {
     pub(crate) ignore: &'static str,
     /// What is said before the digits are spoken once more.
     pub(crate) again: &'static str,
+    /// What is said before them where a key must be pressed first.
+    pub(crate) press: &'static str,
 }
 
 /// Tags that mean a language of the catalogue under another name: older codes (the IANA language subtag registry's preferred
@@ -181,6 +183,12 @@ impl Language {
             (true, Channel::Voice, _) => format!("{{{{ payee }}}}, {{{{ amount }}}}. {}", self.text(channel)),
             (true, ..) => format!("{{{{ payee }}}}: {{{{ amount }}}}\n{}", self.text(channel)),
         }
+    }
+
+    /// What a voice says to ask for a key before the code: a mailbox presses none.
+    #[must_use]
+    pub const fn press_any_key(&self) -> &'static str {
+        self.press
     }
 
     /// The line above an email, with `{{ names }}` still in it. It holds no code: mail servers log such lines.

@@ -19,6 +19,7 @@ pub mod event;
 pub mod follow;
 pub mod guard;
 pub mod health;
+pub mod hear;
 pub mod id;
 pub mod language;
 pub mod limit;

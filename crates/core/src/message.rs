@@ -42,6 +42,7 @@ pub fn write(
     delivery: &Delivery,
 ) -> Result<Message, Unwritable> {
     let code = keys.code(&verification.code, verification.binding(), verification.code_length)?;
+    let ticket = keys.ticket(&verification.code, verification.binding(), delivery.id.as_bytes())?;
     let draft = Draft {
         template: verification.template.as_deref(),
         purpose: verification.purpose.as_str(),
@@ -63,6 +64,7 @@ pub fn write(
         text,
         subject,
         code,
+        ticket,
         locale,
         expires_at: verification.expires_at,
     })

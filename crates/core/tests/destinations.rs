@@ -25,6 +25,23 @@ fn is_e164(text: &str) -> bool {
 }
 
 #[test]
+fn a_number_is_told_without_its_country_s_code() {
+    for (number, national) in [
+        ("+255694230173", "694230173"),
+        ("+905000000000", "5000000000"),
+        ("+15005550006", "5005550006"),
+        // The zero is part of it in Italy.
+        ("+390612345678", "0612345678"),
+    ] {
+        let destination = parse(number).unwrap();
+        assert_eq!(destination.national(), Some(national));
+        assert_eq!(Destination::restored(number.to_owned(), None).national(), Some(national));
+    }
+    assert_eq!(parse("amina@example.com").unwrap().national(), None);
+    assert_eq!(Destination::restored("+".to_owned(), None).national(), None);
+}
+
+#[test]
 fn bug_a10_one_number_however_it_is_written_is_one_key() {
     let spellings = [
         "+255694230173",

@@ -76,6 +76,7 @@ fn message() -> Message {
         to: Destination::parse("+255694230173", None).unwrap(),
         text: "Your Example code is 482913. It expires in 5 minutes.".to_owned().into(),
         code: "482913".parse().unwrap(),
+        ticket: Default::default(),
         locale: "en".to_owned(),
         expires_at: Timestamp::from_millis(1_700_000_300_000),
     }

@@ -86,6 +86,7 @@ fn message(number: u32) -> Message {
         subject: String::new().into(),
         text: "Your Example code is 482913. It expires in 5 minutes.\n\n@example.com #482913".to_owned().into(),
         code: "482913".parse().unwrap(),
+        ticket: Default::default(),
         locale: "en".to_owned(),
         expires_at: Timestamp::from_millis(1_700_000_300_000),
     }

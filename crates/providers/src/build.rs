@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign::core::language::{self, Language};
 use countersign::core::time::Timestamp;
 use countersign::sender::Sender;
 use countersign::{Clock, SystemClock};
@@ -12,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{ProviderConfig, ProviderError};
 use crate::console::Console;
-use crate::descriptor::{Descriptor, RECEIPTS_URL};
+use crate::descriptor::{Descriptor, KEYPRESS, PROMPT, RECEIPTS_URL, Switch};
 use crate::http::HttpSender;
 use crate::inbox::Inbox;
 use crate::registry;
@@ -150,6 +151,9 @@ pub(crate) fn check_fields(config: &ProviderConfig, descriptor: &Descriptor) -> 
             return Err(bad(name, "holds a line break or another control character; leave it out".to_owned()));
         }
     }
+    if descriptor.can_ask_for_a_key() && config.get(KEYPRESS).is_some_and(|said| Switch::named(said).is_none()) {
+        return Err(bad(KEYPRESS, "must be \"on\" or \"off\"".to_owned()));
+    }
     if let Some(sender) = &descriptor.sender {
         let candidates = || std::iter::once(&sender.field).chain(&sender.or);
         if sender.required && !candidates().any(|field| config.get(field).is_some()) {
@@ -173,6 +177,16 @@ pub(crate) fn check_fields(config: &ProviderConfig, descriptor: &Descriptor) -> 
 /// The requests of a provider, as far as they can be made before there is a message.
 pub(crate) fn plan(config: &ProviderConfig, descriptor: &Descriptor) -> Result<Plan, ProviderError> {
     let Some(http) = &descriptor.http else { return Err(unknown(config)) };
+    let keypress = descriptor.keypress_of(config);
+    with_fields(config, descriptor, |fields| Plan::new(http, keypress, fields, config.get("base_url")))
+}
+
+/// Makes something of what the fields of a provider say, defaults included.
+pub(crate) fn with_fields<T>(
+    config: &ProviderConfig,
+    descriptor: &Descriptor,
+    make: impl FnOnce(&Fields<'_>) -> Result<T, BadValue>,
+) -> Result<T, ProviderError> {
     let told = descriptor.takes_receipts_url().then(|| receipts_address(config, descriptor)).flatten();
     let mut fields = Fields::default();
     for field in &descriptor.fields {
@@ -184,11 +198,34 @@ pub(crate) fn plan(config: &ProviderConfig, descriptor: &Descriptor) -> Result<P
         Some(address) => drop(fields.0.insert(RECEIPTS_URL, address)),
         None => drop(fields.0.remove(RECEIPTS_URL)),
     }
-    Plan::new(http, &fields, config.get("base_url")).map_err(|(field, problem): BadValue| ProviderError::BadField {
-        provider: config.name.clone(),
-        field,
-        problem,
+    let bad = |(field, problem): BadValue| ProviderError::BadField { provider: config.name.clone(), field, problem };
+    if let Some(keypress) = descriptor.keypress_of(config) {
+        if keypress.answer.is_some() && told.is_none() {
+            return Err(bad(no_way_to_ask(descriptor)));
+        }
+        if !fields.0.contains_key(PROMPT) {
+            fields.0.insert(PROMPT, words(fields.get(&keypress.language)).map_err(bad)?);
+        }
+    }
+    make(&fields).map_err(bad)
+}
+
+/// "Press any key" in the language that is spoken. A voice that reads another language's words is not understood.
+fn words(tag: &str) -> Result<&'static str, BadValue> {
+    let language = language::fallbacks(tag).into_iter().find_map(language::find);
+    language.map(Language::press_any_key).ok_or_else(|| {
+        let problem = format!("is missing: there are no words of ours for the language `{tag}`; write what is said to ask for a key, or keypress = \"off\"");
+        (PROMPT.to_owned(), problem)
     })
+}
+
+/// A key is asked for, and the provider could not ask for the code then.
+fn no_way_to_ask(descriptor: &Descriptor) -> BadValue {
+    let field = descriptor.receipts_field().unwrap_or_default();
+    let problem = format!(
+        "cannot be on: once a key was pressed the provider asks us for the code, at receipts_url (or server.public_url), and is believed by `{field}`; set both, or write keypress = \"off\""
+    );
+    (KEYPRESS.to_owned(), problem)
 }
 
 /// Where the provider is told to report to: with the secret, if that belongs there. Without the secret nothing that it reported

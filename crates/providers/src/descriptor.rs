@@ -5,16 +5,19 @@
 //! compare something with something, headers are headers. Unknown keys are refused. There is no scripting.
 
 mod fields;
+mod keypress;
 mod place;
 mod rules;
 mod shape;
 mod validate;
 
 use countersign::core::channel::Channel;
+use countersign::core::destination::Country;
 use serde::{Deserialize, Deserializer};
 
 pub use fields::{Field, SenderRule};
-pub(crate) use rules::{Condition, Handshake, Meaning, ReceiptAuth, ReceiptFormat, Receipts};
+pub(crate) use keypress::{KEYPRESS, Keypress, PROMPT, Spoken, Switch};
+pub(crate) use rules::{Condition, Handshake, Meaning, ReceiptAuth, ReceiptFormat, Receipts, Statuses};
 pub(crate) use shape::{Auth, Http, Leaf, Method, Node, Pairs, Writing};
 pub(crate) use validate::RECEIPTS_URL;
 
@@ -33,6 +36,9 @@ pub struct Descriptor {
     /// What it can carry.
     #[serde(deserialize_with = "channels")]
     pub channels: Vec<Channel>,
+    /// The countries whose numbers it reaches, where those are few; a message to any other is not handed to it.
+    #[serde(default, deserialize_with = "countries")]
+    pub countries: Vec<Country>,
     /// What an operator should know before using it.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -46,6 +52,7 @@ pub struct Descriptor {
     pub sender: Option<SenderRule>,
     pub(crate) http: Option<Http>,
     pub(crate) receipts: Option<Receipts>,
+    pub(crate) keypress: Option<Keypress>,
 }
 
 /// A descriptor that cannot be used: which file, which part of it, and what is wrong there.
@@ -87,6 +94,9 @@ impl Descriptor {
     /// [`DescriptorError`] names the file and the field.
     pub fn parse(file: &str, text: &str) -> Result<Self, DescriptorError> {
         let mut descriptor: Self = toml::from_str(text).map_err(|error| DescriptorError::toml(file, text, &error))?;
+        if let Some(keypress) = &descriptor.keypress {
+            descriptor.fields.extend(keypress.fields());
+        }
         if let Some(http) = &descriptor.http {
             let told = http.sources().iter().any(|source| source.names().any(|name| name == RECEIPTS_URL));
             let signed = descriptor.receipts.as_ref().is_some_and(|receipts| receipts.auth.covers_address());
@@ -97,6 +107,12 @@ impl Descriptor {
         }
         validate::check(&descriptor).map_err(|(field, problem)| DescriptorError::at(file, text, &field, problem))?;
         Ok(descriptor)
+    }
+
+    /// Whether it reaches this country's numbers, as far as can be said.
+    #[must_use]
+    pub fn reaches(&self, country: Option<Country>) -> bool {
+        self.countries.is_empty() || country.is_some_and(|country| self.countries.contains(&country))
     }
 
     /// Whether it is spoken to over HTTP; the others are code.
@@ -147,6 +163,18 @@ impl Descriptor {
         self.receipts.as_ref().and_then(|receipts| receipts.setup.as_deref())
     }
 
+    /// Whether it can ask for a key before it speaks a code.
+    #[must_use]
+    pub const fn can_ask_for_a_key(&self) -> bool {
+        self.keypress.is_some()
+    }
+
+    /// Whether it then asks us for the code, at an address of ours; else the call itself holds it.
+    #[must_use]
+    pub fn asks_for_the_code(&self) -> bool {
+        self.keypress.as_ref().is_some_and(|keypress| keypress.answer.is_some())
+    }
+
     /// What its refusals mean, row by row, the last one for all others: when, the meaning, and why in words.
     #[must_use]
     pub fn failures(&self) -> Vec<(String, &'static str, &str)> {
@@ -161,6 +189,15 @@ impl Descriptor {
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
+}
+
+fn countries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Country>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    let country = |name: &String| {
+        name.parse()
+            .map_err(|_| serde::de::Error::custom(format!("`{name}` is no country; write two letters, as `TR`")))
+    };
+    names.iter().map(country).collect()
 }
 
 fn channels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Channel>, D::Error> {

@@ -21,6 +21,9 @@ use crate::hush::Hidden;
 use crate::receipt::{Receipt, ReceiptReader, ReceiptRequest, ReceiptStatus};
 use crate::template::Vars;
 
+/// What stands for the word that nobody else can make.
+const TICKET: &str = "00112233445566778899aabbccddeeff";
+
 /// A file of fixtures.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +51,9 @@ pub struct Fixtures {
 pub struct Case {
     /// What it shows.
     pub title: Option<String>,
+    /// The page or file of public documentation that the answer or the report was read in. Without it, it was put together from what
+    /// the documents say of its parts.
+    pub source: Option<String>,
     /// Seconds since the epoch.
     pub at: Option<i64>,
     /// In place of the file's.
@@ -134,6 +140,11 @@ pub struct Report {
     pub by_get: bool,
     /// What stands behind the provider's name in the path.
     pub path_secret: Option<String>,
+    /// Whether it comes to the address of the message's call, to say that a key was pressed.
+    #[serde(default)]
+    pub keypress: bool,
+    /// What is then said on the call.
+    pub heard: Option<String>,
     /// The receipts that are read; an empty list where it is about something else.
     pub read: Option<Vec<Read>>,
     /// Why it is refused.
@@ -203,9 +214,22 @@ impl Fixtures {
             match (&case.answer, &case.outcome, &case.receipt) {
                 (Some(_), Some(_), None) => {}
                 (None, None, Some(receipt)) => {
-                    let ends = [receipt.read.is_some(), receipt.refused.is_some(), receipt.handshake.is_some()];
+                    let ends = [
+                        receipt.read.is_some(),
+                        receipt.refused.is_some(),
+                        receipt.handshake.is_some(),
+                        receipt.heard.is_some(),
+                    ];
                     if ends.into_iter().filter(|there| *there).count() != 1 {
-                        return problem("receipt", "needs one of `read`, `refused` and `handshake`");
+                        return problem("receipt", "needs one of `read`, `refused`, `handshake` and `heard`");
+                    }
+                    if receipt.keypress && receipt.refused.is_none() != receipt.heard.is_some()
+                        || receipt.heard.is_some() && !receipt.keypress
+                    {
+                        return problem(
+                            "receipt",
+                            "needs `keypress = true` with `heard`, and `heard` or `refused` with that",
+                        );
                     }
                 }
                 (None, _, None) => return problem("answer", "is missing (or `receipt`)"),
@@ -236,6 +260,7 @@ impl Fixtures {
             to: Destination::parse(to, None).map_err(|_| "message.to".to_owned())?,
             text: said.text.clone().into(),
             code: said.code.parse().map_err(|_| "message.code".to_owned())?,
+            ticket: TICKET.to_owned().into(),
             subject: said
                 .subject
                 .unwrap_or_else(|| if email { "Your Example code".to_owned() } else { String::new() })
@@ -305,10 +330,10 @@ fn one(descriptor: &Arc<Descriptor>, fixtures: &Fixtures, case: &Case) -> Result
     let wrong = |field: &str, problem: String| (field.to_owned(), problem);
     build::check_fields(&config, descriptor).map_err(|error| wrong("credentials", error.to_string()))?;
     let now = case.at.unwrap_or(fixtures.at);
-    if let Some(report) = &case.receipt {
-        return receive(&config, report, now);
-    }
     let message = fixtures.message(descriptor, case).map_err(|field| wrong(&field, "is none".to_owned()))?;
+    if let Some(report) = &case.receipt {
+        return receive(&config, report, &message, now);
+    }
     let plan = build::plan(&config, descriptor).map_err(|error| wrong("credentials", error.to_string()))?;
     let prepared = plan.prepare(&Vars::of(&message, now), now).map_err(|error| wrong("request", error.to_string()))?;
     if let Some(expected) = case.request.as_ref().or(fixtures.request.as_ref()) {
@@ -344,7 +369,7 @@ fn one(descriptor: &Arc<Descriptor>, fixtures: &Fixtures, case: &Case) -> Result
     Err(wrong("outcome", format!("is {}, and {meant:?} is expected", shown(&outcome))))
 }
 
-fn receive(config: &ProviderConfig, report: &Report, now: i64) -> Result<(), Wrong> {
+fn receive(config: &ProviderConfig, report: &Report, message: &Message, now: i64) -> Result<(), Wrong> {
     let wrong = |field: &str, problem: String| (field.to_owned(), problem);
     let reader = ReceiptReader::new(config).map_err(|error| wrong("credentials", error.to_string()))?;
     let headers = header_map(&report.headers).map_err(|name| wrong("receipt.headers", name))?;
@@ -355,6 +380,18 @@ fn receive(config: &ProviderConfig, report: &Report, now: i64) -> Result<(), Wro
         path_secret: report.path_secret.as_deref(),
         now,
     };
+    if report.keypress {
+        let tail = format!("/{}/{}", message.id, message.ticket.as_str());
+        return match (reader.key_was_pressed(&request, &tail), &report.heard, &report.refused) {
+            (Ok(pressed), Some(expected), _) => {
+                let said = reader.speech(pressed.then_some(message));
+                same("receipt.heard", expected, said.as_deref().map_or("(nothing)", String::as_str))
+            }
+            (Err(refused), _, Some(expected)) => same("receipt.refused", expected, &refused.to_string()),
+            (Ok(_), ..) => Err(wrong("receipt.refused", "it is believed".to_owned())),
+            (Err(refused), ..) => Err(wrong("receipt.heard", format!("it is refused: {refused}"))),
+        };
+    }
     if let Some(expected) = &report.handshake {
         let answered = reader.handshake(&request).map_err(|refused| wrong("receipt.handshake", refused.to_string()))?;
         return same("receipt.handshake", expected, answered.as_deref().unwrap_or("(none)"));

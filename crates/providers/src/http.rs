@@ -124,6 +124,9 @@ impl HttpSender {
         if !self.descriptor.channels.contains(&message.channel) {
             return rejected(format!("not sent: this provider does not carry {}", message.channel));
         }
+        if !self.descriptor.reaches(message.to.country()) {
+            return rejected("not sent: this provider does not reach this country".to_owned());
+        }
         let at = (self.now)();
         let now = at.as_secs();
         let Ok(mut prepared) = self.plan.prepare(&Vars::of(message, now), now) else {

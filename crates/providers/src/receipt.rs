@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use countersign::core::outcome::Message;
 use countersign::core::verification::DeliveryStatus;
 use reqwest::Url;
 use reqwest::header::HeaderMap;
@@ -13,12 +14,14 @@ use serde_json::Value;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::build::descriptor_of;
+use crate::build::{descriptor_of, with_fields};
 use crate::config::{ProviderConfig, ProviderError};
-use crate::descriptor::{Descriptor, Handshake, ReceiptFormat, Receipts};
+use crate::descriptor::{Descriptor, Handshake, ReceiptFormat, Receipts, Spoken, Statuses};
 use crate::hush;
 use crate::path::{Content, first};
+use crate::request::bind_xml;
 use crate::standard_webhooks::Unsigned;
+use crate::template::{Template, Vars};
 
 mod lock;
 
@@ -143,6 +146,9 @@ struct Reader {
     lock: Lock,
     /// What a handshake must name.
     token: Option<Zeroizing<String>>,
+    /// Where the provider is set up to ask for a key, what its reports then mean, and what is said on the call.
+    asks: bool,
+    speech: Option<Template>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -165,7 +171,42 @@ impl ReceiptReader {
             Some(Handshake::Meta { field }) => config.get(field).map(|token| Zeroizing::new(token.to_owned())),
             Some(Handshake::EventGrid) | None => None,
         };
-        Ok(Self(Some(Reader { lock, token, descriptor: Arc::clone(&descriptor) })))
+        let keypress = descriptor.keypress_of(config);
+        let speech = match keypress.and_then(|keypress| keypress.answer.as_ref()) {
+            Some(answer) => Some(with_fields(config, &descriptor, |fields| bind_xml(&answer.xml, fields))?),
+            None => None,
+        };
+        let asks = keypress.is_some();
+        Ok(Self(Some(Reader { lock, token, asks, speech, descriptor: Arc::clone(&descriptor) })))
+    }
+
+    /// Whether a call says that a key was pressed, on the call whose address ends in `tail`; `false` if it says that none was.
+    ///
+    /// # Errors
+    /// [`ReceiptRefused`] if it is not believed or not understood, or no key is asked for.
+    pub fn key_was_pressed(&self, request: &ReceiptRequest<'_>, tail: &str) -> Result<bool, ReceiptRefused> {
+        let Some((Reader { lock, .. }, answer)) = self.speaker() else { return Err(ReceiptRefused::NotExpected) };
+        lock.open_at(request, tail)?;
+        let content = content(answer.format, request).ok_or(ReceiptRefused::Unreadable)?;
+        Ok(answer.when.iter().all(|condition| condition.holds(&content)))
+    }
+
+    /// What is said to the provider then: the code of this message, or what ends the call. XML, which is for nobody else's eyes.
+    #[must_use]
+    pub fn speech(&self, message: Option<&Message>) -> Option<Zeroizing<String>> {
+        let (reader, answer) = self.speaker()?;
+        if let (Some(message), Some(speech)) = (message, &reader.speech) {
+            let mut text = Zeroizing::new(String::with_capacity(1024));
+            if speech.render(&Vars::of(message, 0), &mut text).is_ok() {
+                return Some(text);
+            }
+        }
+        answer.otherwise.literal().map(Zeroizing::new)
+    }
+
+    fn speaker(&self) -> Option<(&Reader, &Spoken)> {
+        let reader = self.0.as_ref().filter(|reader| reader.speech.is_some())?;
+        Some((reader, reader.descriptor.keypress.as_ref()?.answer.as_ref()?))
     }
 
     /// Reads one call: the reports that it holds, or none, where it is about something else.
@@ -173,19 +214,23 @@ impl ReceiptReader {
     /// # Errors
     /// [`ReceiptRefused`] says why it is not believed or not understood.
     pub fn read(&self, request: &ReceiptRequest<'_>) -> Result<Vec<Receipt>, ReceiptRefused> {
-        let Some(Reader { descriptor, lock, .. }) = &self.0 else { return Err(ReceiptRefused::NotExpected) };
+        let Some(reader @ Reader { descriptor, lock, .. }) = &self.0 else { return Err(ReceiptRefused::NotExpected) };
         let Some(rules) = &descriptor.receipts else { return Err(ReceiptRefused::NotExpected) };
         lock.open(request)?;
         let content = content(rules.format, request).ok_or(ReceiptRefused::Unreadable)?;
         let Some(each) = &rules.each else {
-            return if about_deliveries(rules, &content) { Ok(vec![one(rules, &content)?]) } else { Ok(Vec::new()) };
+            return if about_deliveries(rules, &content) {
+                Ok(vec![reader.one(rules, &content)?])
+            } else {
+                Ok(Vec::new())
+            };
         };
         let whole = content.json.as_ref().ok_or(ReceiptRefused::Unreadable)?;
         let mut receipts = Vec::new();
         for item in each.all(whole) {
             let item = Content { json: Some(item.clone()), ..Content::default() };
             if about_deliveries(rules, &item) {
-                receipts.push(one(rules, &item)?);
+                receipts.push(reader.one(rules, &item)?);
             }
         }
         Ok(receipts)
@@ -202,7 +247,7 @@ impl ReceiptReader {
     /// # Errors
     /// If it asks so, and does not prove who it is.
     pub fn handshake(&self, request: &ReceiptRequest<'_>) -> Result<Option<String>, ReceiptRefused> {
-        let Some(Reader { descriptor, lock, token }) = &self.0 else { return Ok(None) };
+        let Some(Reader { descriptor, lock, token, .. }) = &self.0 else { return Ok(None) };
         let Some(Some(handshake)) = descriptor.receipts.as_ref().map(|rules| &rules.handshake) else { return Ok(None) };
         match handshake {
             Handshake::Meta { .. } => {
@@ -247,25 +292,39 @@ fn about_deliveries(rules: &Receipts, content: &Content<'_>) -> bool {
     rules.when.iter().all(|condition| condition.holds(content))
 }
 
-fn one(rules: &Receipts, content: &Content<'_>) -> Result<Receipt, ReceiptRefused> {
-    let reference = first(&rules.id, content).ok_or(ReceiptRefused::NoReference)?;
-    if !hush::is_id(&reference) {
-        return Err(ReceiptRefused::NoReference);
+impl Reader {
+    fn one(&self, rules: &Receipts, content: &Content<'_>) -> Result<Receipt, ReceiptRefused> {
+        let reference = first(&rules.id, content).ok_or(ReceiptRefused::NoReference)?;
+        if !hush::is_id(&reference) {
+            return Err(ReceiptRefused::NoReference);
+        }
+        let word = first(&rules.status, content).ok_or(ReceiptRefused::UnknownStatus)?;
+        let usual = meaning(&rules.statuses, &word);
+        let with_key = self.descriptor.keypress.as_ref().filter(|_| self.asks);
+        let meant = with_key.and_then(|keypress| keypress.statuses.as_ref()).and_then(|words| meaning(words, &word));
+        let status = meant.or(usual).ok_or(ReceiptRefused::UnknownStatus)?;
+        let mut error = first(&rules.error, content).and_then(|error| hush::receipt_error(&error));
+        // The call was answered. Had a key been pressed, we would have been asked for the code before.
+        if usual == Some(ReceiptStatus::Delivered) && meant == Some(ReceiptStatus::Undelivered) {
+            error = Some(NO_KEY.to_owned());
+        }
+        Ok(Receipt { reference: reference.into_owned(), status, error })
     }
-    let status = first(&rules.status, content).ok_or(ReceiptRefused::UnknownStatus)?;
-    let statuses = &rules.statuses;
-    let status = [
+}
+
+/// Why a call that was answered brought nobody a code.
+const NO_KEY: &str = "no key was pressed";
+
+fn meaning(statuses: &Statuses, word: &str) -> Option<ReceiptStatus> {
+    [
         (&statuses.accepted, ReceiptStatus::Accepted),
         (&statuses.delivered, ReceiptStatus::Delivered),
         (&statuses.undelivered, ReceiptStatus::Undelivered),
         (&statuses.failed, ReceiptStatus::Failed),
     ]
     .into_iter()
-    .find(|(words, _)| words.iter().any(|word| word.eq_ignore_ascii_case(&status)))
+    .find(|(words, _)| words.iter().any(|known| known.eq_ignore_ascii_case(word)))
     .map(|(_, status)| status)
-    .ok_or(ReceiptRefused::UnknownStatus)?;
-    let error = first(&rules.error, content).and_then(|error| hush::receipt_error(&error));
-    Ok(Receipt { reference: reference.into_owned(), status, error })
 }
 
 fn content(format: ReceiptFormat, request: &ReceiptRequest<'_>) -> Option<Content<'static>> {

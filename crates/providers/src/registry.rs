@@ -38,6 +38,16 @@ pub fn find(name: &str) -> Option<&'static Arc<Descriptor>> {
     all().iter().find(|descriptor| descriptor.name == name)
 }
 
+/// Of the fixtures of each provider: how many name the document that they were read in, and how many there are.
+const EVIDENCE: &[(&str, usize, usize)] = include!(concat!(env!("OUT_DIR"), "/evidence.rs"));
+
+/// How many answers and reports of a provider that comes with this crate were taken from public documents as they stand there, and how many
+/// it is proved by. The others were put together from what the documents say of their parts.
+#[must_use]
+pub fn evidence(name: &str) -> Option<(usize, usize)> {
+    EVIDENCE.iter().find(|(provider, ..)| *provider == name).map(|(_, documented, all)| (*documented, *all))
+}
+
 /// What a file of fixtures ends with, which stands beside its descriptor.
 pub const FIXTURES: &str = ".fixtures.toml";
 

@@ -7,7 +7,7 @@ use reqwest::{Method, Url};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::descriptor::{self, Auth, Http, Leaf, Node, Pairs, Writing};
+use crate::descriptor::{self, Auth, Http, Keypress, Leaf, Node, Pairs, Writing};
 use crate::oauth2::Grant;
 use crate::sign::{Aliyun, Aws, Azure, Hmac, Ovh, Signer, Signing, Tencent};
 use crate::standard_webhooks::InvalidKey;
@@ -99,11 +99,21 @@ pub(crate) struct Prepared {
 pub(crate) type BadValue = (String, String);
 
 impl Plan {
-    pub(crate) fn new(http: &Http, fields: &Fields<'_>, base_url: Option<&str>) -> Result<Self, BadValue> {
+    /// With `keypress`, the request is the one that asks for a key.
+    pub(crate) fn new(
+        http: &Http,
+        keypress: Option<&Keypress>,
+        fields: &Fields<'_>,
+        base_url: Option<&str>,
+    ) -> Result<Self, BadValue> {
         let mut headers = HeaderMap::new();
         let mut message_headers = Vec::new();
-        let (body, content_type) = match (&http.form, &http.json, &http.xml) {
-            (Some(form), ..) => (BodyPlan::Form(form_plan(form, fields)?), Some("application/x-www-form-urlencoded")),
+        let instead = keypress.and_then(|keypress| keypress.form.as_ref());
+        let json = keypress.and_then(|keypress| keypress.json.as_ref()).or(http.json.as_ref());
+        let (body, content_type) = match (&http.form, json, &http.xml) {
+            (Some(form), ..) => {
+                (BodyPlan::Form(form_plan(form, instead, fields)?), Some("application/x-www-form-urlencoded"))
+            }
             (None, Some(json), _) => (BodyPlan::Json(JsonPlan::new(json, fields)?), Some("application/json")),
             (None, None, Some(xml)) => (BodyPlan::Xml(bind_xml(xml, fields)?), Some("application/xml")),
             (None, None, None) => (BodyPlan::None, None),
@@ -496,7 +506,7 @@ fn bind(source: &Source, fields: &Fields<'_>) -> Result<Template, BadValue> {
     source.bind(fields).map_err(|error| (blame(source), error.to_string()))
 }
 
-fn bind_xml(source: &Source, fields: &Fields<'_>) -> Result<Template, BadValue> {
+pub(crate) fn bind_xml(source: &Source, fields: &Fields<'_>) -> Result<Template, BadValue> {
     source.bind_xml(fields).map_err(|error| (blame(source), error.to_string()))
 }
 
@@ -504,8 +514,19 @@ fn pairs(pairs: &Pairs, fields: &Fields<'_>) -> Result<Vec<(String, Text, bool)>
     pairs.0.iter().map(|(name, leaf)| Ok((name.clone(), Text::new(&leaf.value, fields)?, leaf.omit_empty))).collect()
 }
 
-fn form_plan(form: &Pairs, fields: &Fields<'_>) -> Result<Vec<(String, Text, bool)>, BadValue> {
+/// `instead` has entries that stand in place of those of the same name, or behind them all.
+fn form_plan(
+    form: &Pairs,
+    instead: Option<&Pairs>,
+    fields: &Fields<'_>,
+) -> Result<Vec<(String, Text, bool)>, BadValue> {
     let mut plan = pairs(form, fields)?;
+    for entry in instead.map_or(Ok(Vec::new()), |instead| pairs(instead, fields))? {
+        match plan.iter_mut().find(|(name, ..)| *name == entry.0) {
+            Some(same) => *same = entry,
+            None => plan.push(entry),
+        }
+    }
     for (name, ..) in &mut plan {
         let mut encoded = Vec::new();
         form_encode(name, &mut encoded);
@@ -559,8 +580,8 @@ mod tests {
     fn prepared(method: &str, rest: &str, fields: &[(&'static str, &'static str)]) -> Prepared {
         let text = FRAME.replace("METHOD", method) + rest;
         let descriptor = Descriptor::parse("later.toml", &text).unwrap();
-        let plan =
-            Plan::new(descriptor.http.as_ref().unwrap(), &Fields(fields.iter().copied().collect()), None).unwrap();
+        let plan = Plan::new(descriptor.http.as_ref().unwrap(), None, &Fields(fields.iter().copied().collect()), None)
+            .unwrap();
         let message = Message {
             id: DeliveryId::from_bytes([7; 16]),
             application: ApplicationName::default(),
@@ -570,6 +591,7 @@ mod tests {
             subject: Default::default(),
             text: "a & \"b\"".to_owned().into(),
             code: "482913".parse().unwrap(),
+            ticket: Default::default(),
             locale: "en".to_owned(),
             expires_at: Timestamp::from_millis(1_700_000_300_000),
         };

@@ -21,6 +21,7 @@ pub(crate) enum Variable {
     Channel,
     To,
     ToDigits,
+    ToNational,
     Text,
     TextIsAscii,
     Code,
@@ -30,15 +31,17 @@ pub(crate) enum Variable {
     SecondsLeft,
     Subject,
     DisplayName,
+    Ticket,
 }
 
 impl Variable {
-    pub(crate) const ALL: [(&'static str, Self); 14] = [
+    pub(crate) const ALL: [(&'static str, Self); 16] = [
         ("id", Self::Id),
         ("application", Self::Application),
         ("channel", Self::Channel),
         ("to", Self::To),
         ("to_digits", Self::ToDigits),
+        ("to_national", Self::ToNational),
         ("text", Self::Text),
         ("text_is_ascii", Self::TextIsAscii),
         ("code", Self::Code),
@@ -48,6 +51,7 @@ impl Variable {
         ("seconds_left", Self::SecondsLeft),
         ("subject", Self::Subject),
         ("display_name", Self::DisplayName),
+        ("ticket", Self::Ticket),
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -105,11 +109,13 @@ impl<'a> Vars<'a> {
                 Destination::Phone(_) => self.message.to.reveal().trim_start_matches('+'),
                 Destination::Email(_) => self.message.to.reveal(),
             },
+            Variable::ToNational => self.message.to.national().unwrap_or_default(),
             Variable::Text => &self.message.text,
             Variable::Code => self.message.code.reveal(),
             Variable::Locale => &self.message.locale,
             Variable::Subject => &self.message.subject,
             Variable::DisplayName => &self.message.display_name,
+            Variable::Ticket => &self.message.ticket,
             Variable::TextIsAscii | Variable::ExpiresAt | Variable::SecondsLeft | Variable::CodeSpoken => return None,
         })
     }
@@ -315,7 +321,7 @@ fn push_text(parts: &mut Vec<Part>, text: &str) {
 pub(crate) struct Fields<'a>(pub BTreeMap<&'a str, &'a str>);
 
 impl Fields<'_> {
-    fn get(&self, name: &str) -> &str {
+    pub(crate) fn get(&self, name: &str) -> &str {
         self.0.get(name).copied().unwrap_or_default()
     }
 }
@@ -422,6 +428,7 @@ mod tests {
             subject: Default::default(),
             text: text.to_owned().into(),
             code: "482913".parse().unwrap(),
+            ticket: Default::default(),
             locale: "en".to_owned(),
             expires_at: Timestamp::from_millis(1_700_000_300_500),
         }
@@ -443,6 +450,7 @@ mod tests {
     fn names_are_filled_in() {
         assert_eq!(rendered("{{ to }}", "x"), "+255694230173");
         assert_eq!(rendered("{{to_digits}}", "x"), "255694230173");
+        assert_eq!(rendered("{{ to_national }}", "x"), "694230173");
         assert_eq!(rendered("<{{ text }}> {{ code }}{{ locale }}", "a\n\"b\""), "<a\n\"b\"> 482913en");
         assert_eq!(rendered("{{ expires_at }} {{ channel }} {{ application }}", "x"), "1700000300 sms default");
         assert_eq!(rendered("{{ id }}", "x"), format!("dl_{}", "07".repeat(16)));

@@ -7,6 +7,8 @@ use std::time::Duration;
 use countersign_core::channel::Channel;
 use countersign_core::decision::Chance;
 use countersign_core::deliver::{Next, Receipt, Report, Reported};
+use countersign_core::hear::Hear;
+use countersign_core::id::DeliveryId;
 use countersign_core::message;
 use countersign_core::outcome::{Failure as Rejection, Message, Outcome};
 use countersign_core::policy::Application;
@@ -228,6 +230,25 @@ impl Verifier {
         let receipt =
             Receipt { provider: provider.to_owned(), reference: reference.to_owned(), status, error, now: self.now() };
         Ok(store::ask(&*self.inner.store, receipt).await?)
+    }
+
+    /// A gateway says that a person pressed a key on the call that carries this delivery: the message to say, code included, or
+    /// `None` where nothing may be said (any more). Whoever asks has proved before that it is the gateway; the ticket proves which
+    /// call it is about. A code is given once for a call, and the call then counts as delivered.
+    ///
+    /// # Errors
+    /// Broken if the store is.
+    pub async fn hear(&self, provider: &str, delivery: DeliveryId, ticket: String) -> Result<Option<Message>, Broken> {
+        let hear = Hear { provider: provider.to_owned(), delivery, ticket, keys: self.keys(), now: self.now() };
+        let Some((verification, delivery)) = store::ask(&*self.inner.store, hear).await? else { return Ok(None) };
+        let application = self.application(&verification.application)?;
+        match message::write(&application, &self.keys(), &verification, &delivery) {
+            Ok(message) => Ok(Some(message)),
+            Err(error) => {
+                tracing::error!(%error, verification = %verification.id, "a message could not be written");
+                Ok(None)
+            }
+        }
     }
 
     fn longest_lease(&self) -> Duration {

@@ -42,10 +42,11 @@ pub fn page(descriptor: &Descriptor) -> String {
     let name = &descriptor.name;
     let mut page = format!(
         "# {}\n\n<!-- Made from crates/providers/descriptors/{name}.toml by `countersign generate`; change it there. -->\n\n{}\n\n\
-         Carries {}. Its own documentation: <{}>.\n",
+         Carries {}{}. Its own documentation: <{}>.\n",
         descriptor.title,
         descriptor.summary,
         channels(descriptor),
+        reach(descriptor),
         descriptor.docs
     );
     for note in &descriptor.notes {
@@ -57,7 +58,9 @@ pub fn page(descriptor: &Descriptor) -> String {
     let _ = write!(page, "\n## Configuration\n\n```toml\n{}```\n", example(descriptor));
     fields(&mut page, descriptor);
     receipts(&mut page, descriptor);
+    keypress(&mut page, descriptor);
     failures(&mut page, descriptor);
+    evidence(&mut page, descriptor);
     if !descriptor.sources.is_empty() {
         page.push_str("\n## Sources\n\n");
         for source in &descriptor.sources {
@@ -117,6 +120,29 @@ fn receipts(page: &mut String, descriptor: &Descriptor) {
     }
 }
 
+fn keypress(page: &mut String, descriptor: &Descriptor) {
+    if !descriptor.can_ask_for_a_key() {
+        return;
+    }
+    page.push_str("\n## A key before the code\n\n");
+    page.push_str(if descriptor.asks_for_the_code() {
+        "With `keypress = \"on\"` the call asks for a key and holds no code. Once a key was pressed the provider asks for the code at\n\
+         `https://<your host>/v1/receipts/<name>/<delivery>/<ticket>`, an address of that call alone, and is believed as its reports are. It is answered once, while the\n\
+         code can be used; then the call counts as delivered. [Calls](../../voice.md) has the rest.\n"
+    } else {
+        "With `keypress = \"on\"` the call holds a menu that says the code behind a key. [Calls](../../voice.md) has the rest.\n"
+    });
+}
+
+fn evidence(page: &mut String, descriptor: &Descriptor) {
+    if let Some((documented, all)) = registry::evidence(&descriptor.name) {
+        let _ = writeln!(
+            page,
+            "\n## What it is proved by\n\n{all} answers and reports, {documented} of them as public documents have them; the others are put together from what those say."
+        );
+    }
+}
+
 fn failures(page: &mut String, descriptor: &Descriptor) {
     if !descriptor.is_http() {
         return;
@@ -132,6 +158,12 @@ fn failures(page: &mut String, descriptor: &Descriptor) {
 
 fn channels(descriptor: &Descriptor) -> String {
     descriptor.channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Where it reaches, if that is said.
+fn reach(descriptor: &Descriptor) -> String {
+    let countries: Vec<_> = descriptor.countries.iter().map(|country| country.as_str()).collect();
+    if countries.is_empty() { String::new() } else { format!(", to numbers of {} alone", countries.join(", ")) }
 }
 
 fn senders(descriptor: &Descriptor) -> String {

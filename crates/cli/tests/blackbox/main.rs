@@ -25,6 +25,7 @@ mod foreign;
 mod house;
 mod idempotency;
 mod inbox_page;
+mod keypress;
 mod mail;
 mod moving;
 mod production;

@@ -58,7 +58,7 @@ impl Http {
 }
 
 impl Writing {
-    fn sources<'a>(&'a self, all: &mut Vec<&'a Source>) {
+    pub(super) fn sources<'a>(&'a self, all: &mut Vec<&'a Source>) {
         match self {
             Self::Plain(source) | Self::Xml(source) => all.push(source),
             Self::Json(node) => node.sources(all),
@@ -67,7 +67,7 @@ impl Writing {
 }
 
 impl Node {
-    fn sources<'a>(&'a self, all: &mut Vec<&'a Source>) {
+    pub(super) fn sources<'a>(&'a self, all: &mut Vec<&'a Source>) {
         match self {
             Self::Text(leaf) => leaf.value.sources(all),
             Self::Integer(source) => all.push(source),

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use countersign::core::channel::Channel;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
-use super::rules::{Condition, Handshake, ReceiptAuth};
+use super::rules::{Condition, Handshake, ReceiptAuth, Statuses};
 use super::shape::{Auth, Http, Leaf, Node, Writing};
-use super::{Descriptor, Receipts};
+use super::{Descriptor, Keypress, PROMPT, Receipts, Spoken};
 use crate::template::{Source, Variable, is_name};
 
 /// The field that every HTTP provider has.
@@ -41,7 +42,8 @@ pub(super) fn check(descriptor: &Descriptor) -> Result<(), Problem> {
     if let Some(http) = &descriptor.http {
         Check { descriptor }.http(http)?;
     }
-    descriptor.receipts.as_ref().map_or(Ok(()), |receipts_rule| receipts(descriptor, receipts_rule))
+    descriptor.receipts.as_ref().map_or(Ok(()), |receipts_rule| receipts(descriptor, receipts_rule))?;
+    descriptor.keypress.as_ref().map_or(Ok(()), |rule| Check { descriptor }.keypress(rule))
 }
 
 fn fields(descriptor: &Descriptor) -> Result<(), Problem> {
@@ -103,13 +105,16 @@ fn receipts(descriptor: &Descriptor, receipts: &Receipts) -> Result<(), Problem>
     for (at, paths) in [("receipts.id", &receipts.id), ("receipts.status", &receipts.status)] {
         ensure(!paths.is_empty(), at, || "must name at least one place".to_owned())?;
     }
-    let statuses = &receipts.statuses;
+    words("receipts.statuses", &receipts.statuses)
+}
+
+fn words(at: &str, statuses: &Statuses) -> Result<(), Problem> {
     let mut seen = BTreeSet::new();
     for word in [&statuses.accepted, &statuses.delivered, &statuses.undelivered, &statuses.failed].into_iter().flatten()
     {
-        ensure(seen.insert(word.to_lowercase()), "receipts.statuses", || format!("`{word}` cannot mean two things"))?;
+        ensure(seen.insert(word.to_lowercase()), at, || format!("`{word}` cannot mean two things"))?;
     }
-    ensure(!seen.is_empty(), "receipts.statuses", || "must name at least one word".to_owned())
+    ensure(!seen.is_empty(), at, || "must name at least one word".to_owned())
 }
 
 /// A time that is signed must be sent, and one that is sent must be signed.
@@ -151,6 +156,54 @@ impl Check<'_> {
         http.json.as_ref().map_or(Ok(()), |json| self.node("http.json", json))?;
         self.auth(&http.auth)?;
         self.rules(http)
+    }
+
+    fn keypress(&self, rule: &Keypress) -> Result<(), Problem> {
+        ensure(self.descriptor.channels.contains(&Channel::Voice), "keypress", || {
+            "is for calls: `channels` has no `voice`".to_owned()
+        })?;
+        let Some(http) = &self.descriptor.http else {
+            return Err(("keypress".to_owned(), "is for what is spoken to over HTTP".to_owned()));
+        };
+        ensure(self.descriptor.field(&rule.language).is_some(), "keypress.language", || {
+            format!("there is no field `{}`", rule.language)
+        })?;
+        let fits = (rule.form.is_some() == http.form.is_some()) && (rule.json.is_some() == http.json.is_some());
+        ensure(fits && (rule.form.is_some() || rule.json.is_some()), "keypress", || {
+            "must say the body that asks for a key: `form` where [http] has a form, `json` where it has JSON".to_owned()
+        })?;
+        let mut body = Vec::new();
+        for (name, leaf) in rule.form.iter().flat_map(|form| &form.0) {
+            self.writing(&format!("keypress.form.{name}"), &leaf.value)?;
+            leaf.value.sources(&mut body);
+        }
+        if let Some(json) = &rule.json {
+            self.node("keypress.json", json)?;
+            json.sources(&mut body);
+        }
+        rule.statuses.as_ref().map_or(Ok(()), |statuses| words("keypress.statuses", statuses))?;
+        let says = |name: &str| body.iter().any(|source| source.names().any(|used| used == name));
+        ensure(says(PROMPT), "keypress", || format!("must use `{PROMPT}`: what asks for the key"))?;
+        rule.answer.as_ref().map_or(Ok(()), |answer| self.spoken(answer, &says))
+    }
+
+    /// What is told to whoever asks must be asked for by somebody who can prove it, and at an address of this call alone.
+    fn spoken(&self, answer: &Spoken, says: &impl Fn(&str) -> bool) -> Result<(), Problem> {
+        let receipts = self.descriptor.receipts.as_ref();
+        ensure(receipts.is_some_and(|receipts| !receipts.auth.is_in_path()), "keypress.answer", || {
+            "needs `receipts.auth` by a signature: a code is told to nobody who does not prove who asks".to_owned()
+        })?;
+        ensure([RECEIPTS_URL, "id", "ticket"].into_iter().all(says), "keypress", || {
+            "must tell the provider the address `{{ receipts_url }}/{{ id }}/{{ ticket }}`".to_owned()
+        })?;
+        ensure(!answer.when.is_empty(), "keypress.answer.when", || {
+            "must say what makes a call one about a key".to_owned()
+        })?;
+        conditions("keypress.answer.when", &answer.when)?;
+        self.xml("keypress.answer.xml", &answer.xml)?;
+        ensure(answer.otherwise.literal().is_some(), "keypress.answer.otherwise", || {
+            "must be a text without names".to_owned()
+        })
     }
 
     fn rules(&self, http: &Http) -> Result<(), Problem> {

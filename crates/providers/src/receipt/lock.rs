@@ -88,6 +88,11 @@ impl Lock {
     }
 
     pub(super) fn open(&self, request: &ReceiptRequest<'_>) -> Result<(), ReceiptRefused> {
+        self.open_at(request, "")
+    }
+
+    /// The same, for what came to an address that ends in `tail`.
+    pub(super) fn open_at(&self, request: &ReceiptRequest<'_>, tail: &str) -> Result<(), ReceiptRefused> {
         let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
         let given = |name: &str| header(name).ok_or(ReceiptRefused::BadSignature);
         match self {
@@ -121,7 +126,9 @@ impl Lock {
                 let token = token.strip_prefix(prefix.as_str()).ok_or(ReceiptRefused::BadSignature)?;
                 jwt(token.trim(), key, body_hash.as_deref(), request)
             }
-            Self::Twilio { key, address } => twilio(key, address, given("x-twilio-signature")?, request),
+            Self::Twilio { key, address } => {
+                twilio(key, &format!("{address}{tail}"), given("x-twilio-signature")?, request)
+            }
             Self::Vonage(key) => vonage(key, request),
         }
     }

@@ -122,6 +122,7 @@ mod tests {
             subject: subject.to_owned().into(),
             text: text.to_owned().into(),
             code: "482913".parse().unwrap(),
+            ticket: Default::default(),
             locale: "en".to_owned(),
             expires_at: Timestamp::from_millis(1_700_000_300_000),
         }

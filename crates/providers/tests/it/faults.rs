@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use countersign::core::channel::Channel;
-use countersign::core::outcome::Outcome;
+use countersign::core::destination::Destination;
+use countersign::core::outcome::{Message, Outcome};
 use countersign_providers::ProviderConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -216,6 +217,19 @@ async fn bug_g5_a_channel_that_is_not_carried_is_not_tried() {
     let outcome = sender(&everybody(&gateway.url)[2]).send(&voice).await;
     assert_eq!((kind(&outcome), reason(&outcome)), ("retry_elsewhere", "not sent: this provider does not carry voice"));
     assert_eq!(gateway.asked().len(), 0);
+}
+
+#[tokio::test]
+async fn a_country_that_is_not_reached_is_not_tried() {
+    let gateway = Gateway::answering(200, &[], "{\"code\":\"00\",\"jobid\":\"1\"}").await;
+    let turkish =
+        ProviderConfig::new("tr", "netgsm").with("username", "u").with("password", "p").with("sender", "EXAMPLE");
+    let sender = sender(&turkish.with("base_url", gateway.url.as_str()));
+    let outcome = sender.send(&message(TEXT)).await;
+    assert_eq!(reason(&outcome), "not sent: this provider does not reach this country");
+    assert_eq!((kind(&outcome), gateway.asked().len()), ("retry_elsewhere", 0));
+    let to = Destination::parse("+905000000000", None).unwrap();
+    assert_eq!(kind(&sender.send(&Message { to, ..message(TEXT) }).await), "accepted");
 }
 
 #[tokio::test]

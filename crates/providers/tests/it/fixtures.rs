@@ -62,6 +62,20 @@ fn every_provider_has_every_case_and_no_fixture_is_nobodys() {
 }
 
 #[test]
+fn what_was_read_in_documents_says_in_which_and_is_counted() {
+    for descriptor in http() {
+        let (file, text) = file(descriptor);
+        let fixtures = Fixtures::parse(&file, &text).unwrap();
+        let sources: Vec<_> = fixtures.case.values().filter_map(|case| case.source.as_deref()).collect();
+        let counted = registry::evidence(&descriptor.name).unwrap();
+        assert_eq!(counted, (sources.len(), fixtures.case.len()), "{file}");
+        for source in sources {
+            assert!(source.starts_with("https://") && Url::parse(source).is_ok(), "{file}: {source}");
+        }
+    }
+}
+
+#[test]
 fn every_fixture_holds() {
     let mut problems = Vec::new();
     for descriptor in http() {

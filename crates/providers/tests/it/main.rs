@@ -52,6 +52,7 @@ fn message(text: &str) -> Message {
         subject: Default::default(),
         text: text.to_owned().into(),
         code: "482913".parse().unwrap(),
+        ticket: Default::default(),
         locale: "en".to_owned(),
         expires_at: Timestamp::from_millis((AT + 300) * 1000),
     }

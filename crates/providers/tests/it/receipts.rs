@@ -1,11 +1,15 @@
 //! BUGS G11, callbacks abused: a report is believed only with the provider's own signature, of this body, of about now.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use countersign_providers::standard_webhooks::{Key, Unsigned};
 use countersign_providers::{
     ProviderConfig, Receipt, ReceiptReader, ReceiptRefused, ReceiptRequest, ReceiptStatus, read_receipt,
 };
 use proptest::prelude::*;
+use reqwest::Url;
 use reqwest::header::HeaderMap;
+use ring::hmac;
 
 use crate::{AT, SECRET};
 
@@ -135,6 +139,36 @@ fn every_status_is_known_and_a_number_can_be_an_id() {
     }
 }
 
+/// A provider that asks for the code of a call once a key was pressed.
+fn caller() -> ProviderConfig {
+    ProviderConfig::new("call", "twilio-voice")
+        .with("account_sid", "AC0")
+        .with("auth_token", "t0k3n")
+        .with("signing_token", "t0k3n")
+        .with("receipts_url", "https://otp.example.com/v1/receipts/call/")
+        .with("from", "+15017122661")
+        .with("keypress", "on")
+}
+
+/// The signature of Twilio, over an address and a form.
+fn as_twilio(address: &str, form: &[(String, String)]) -> HeaderMap {
+    let mut sorted = form.to_vec();
+    sorted.sort();
+    let text: String = sorted.iter().fold(address.to_owned(), |text, (name, value)| text + name + value);
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, b"t0k3n");
+    let mut headers = HeaderMap::new();
+    headers.insert("x-twilio-signature", STANDARD.encode(hmac::sign(&key, text.as_bytes())).parse().unwrap());
+    headers
+}
+
+fn encoded(form: &[(String, String)]) -> String {
+    let mut url = Url::parse("http://form.invalid/").unwrap();
+    url.query_pairs_mut().extend_pairs(form);
+    url.query().unwrap_or_default().to_owned()
+}
+
+const TAIL: &str = "/dl_07070707070707070707070707070707/00112233445566778899aabbccddeeff";
+
 proptest! {
     #[test]
     fn bug_g11_no_body_is_believed_without_its_signature(body in proptest::collection::vec(any::<u8>(), 0..100)) {
@@ -145,5 +179,28 @@ proptest! {
     #[test]
     fn signed_nonsense_never_panics(body in "[\\[{]?[\\[\\]{}\":,a-z0-9. ]*") {
         let _ = read(&signed(SECRET, body.as_bytes()), body.as_bytes(), AT);
+    }
+
+    #[test]
+    fn a_key_is_only_what_the_provider_says_is_one(digits in "[0-9*# ]{0,3}|\\PC{0,3}", other in "\\PC{0,20}", by_get in any::<bool>()) {
+        let form = vec![("CallSid".to_owned(), other), ("Digits".to_owned(), digits.clone())];
+        let body = encoded(&form);
+        let address = format!("https://otp.example.com/v1/receipts/call{TAIL}");
+        // By GET the query is part of the address.
+        let headers = if by_get { as_twilio(&format!("{address}?{body}"), &[]) } else { as_twilio(&address, &form) };
+        let request = ReceiptRequest { headers: &headers, body: body.as_bytes(), by_get, path_secret: None, now: AT };
+        let reader = ReceiptReader::new(&caller()).unwrap();
+        prop_assert_eq!(reader.key_was_pressed(&request, TAIL), Ok(!digits.trim().is_empty()));
+        prop_assert_eq!(reader.key_was_pressed(&request, &TAIL[1..]), Err(ReceiptRefused::BadSignature));
+        prop_assert_eq!(reader.key_was_pressed(&request, ""), Err(ReceiptRefused::BadSignature));
+    }
+
+    #[test]
+    fn nothing_unsigned_is_a_key(body in "\\PC*", tail in "\\PC*", given in "[ -~]{0,40}", by_get in any::<bool>()) {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-twilio-signature", given.trim().parse().unwrap());
+        let request = ReceiptRequest { headers: &headers, body: body.as_bytes(), by_get, path_secret: None, now: AT };
+        let reader = ReceiptReader::new(&caller()).unwrap();
+        prop_assert_eq!(reader.key_was_pressed(&request, &tail), Err(ReceiptRefused::BadSignature));
     }
 }

@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use countersign::core::verification::DeliveryStatus;
@@ -18,7 +18,10 @@ use crate::service::{Door, Shared};
 /// Its paths. Some gateways can sign nothing and send a secret in the path instead, and some report by GET.
 pub(crate) fn router() -> OpenApiRouter<Shared> {
     let with_secret = get(receipt_with_secret).head(head).post(receipt_with_secret);
-    OpenApiRouter::new().routes(routes!(receipt, receipt_by_get)).route("/v1/receipts/{provider}/{secret}", with_secret)
+    OpenApiRouter::new()
+        .routes(routes!(receipt, receipt_by_get))
+        .route("/v1/receipts/{provider}/{secret}", with_secret)
+        .merge(super::keypress::router())
 }
 
 /// Report a delivery
@@ -88,14 +91,8 @@ async fn take(
     if request.method() == Method::HEAD {
         return Ok(None);
     }
-    let (parts, body) = request.into_parts();
-    let body = match parts.method {
-        Method::GET => Bytes::copy_from_slice(parts.uri.query().unwrap_or_default().as_bytes()),
-        _ => body::read(&parts.headers, body, &door.settings.bounds).await?,
-    };
-    let now = door.verifier.now().as_secs();
-    let by_get = parts.method == Method::GET;
-    let report = ReceiptRequest { headers: &parts.headers, body: &body, by_get, path_secret, now };
+    let arrived = arrived(door, request).await?;
+    let report = arrived.report(path_secret);
     if let Some(text) = reader.handshake(&report).map_err(|refused| refuse(provider, refused))? {
         return Ok(Some(text));
     }
@@ -108,7 +105,31 @@ async fn take(
     Ok(reader.reply().map(str::to_owned))
 }
 
-fn refuse(provider: &str, refused: ReceiptRefused) -> Problem {
+/// What a gateway sent: by a GET, its query is what it says.
+pub(super) struct Arrived {
+    pub method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+    now: i64,
+}
+
+pub(super) async fn arrived(door: &Door, request: Request) -> Result<Arrived, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = match parts.method {
+        Method::GET => Bytes::copy_from_slice(parts.uri.query().unwrap_or_default().as_bytes()),
+        _ => body::read(&parts.headers, body, &door.settings.bounds).await?,
+    };
+    Ok(Arrived { method: parts.method, headers: parts.headers, body, now: door.verifier.now().as_secs() })
+}
+
+impl Arrived {
+    pub(super) fn report<'a>(&'a self, path_secret: Option<&'a str>) -> ReceiptRequest<'a> {
+        let by_get = self.method == Method::GET;
+        ReceiptRequest { headers: &self.headers, body: &self.body, by_get, path_secret, now: self.now }
+    }
+}
+
+pub(super) fn refuse(provider: &str, refused: ReceiptRefused) -> Problem {
     tracing::warn!(provider, reason = %refused, "a receipt was refused");
     if refused.is_unauthenticated() {
         Problem::new(Kind::Unauthorized, "this report is not signed as the provider's are")

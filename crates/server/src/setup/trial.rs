@@ -152,6 +152,7 @@ pub async fn test_provider(
         subject: Zeroizing::new("Test message".to_owned()),
         text: Zeroizing::new(TEXT.to_owned()),
         code,
+        ticket: Default::default(),
         locale: "en".to_owned(),
         expires_at: started + Duration::from_secs(300),
     };

@@ -23,8 +23,12 @@ const BATCH: usize = 256;
 /// A batch of this size shows that many are asking at once. Then the writer lets whoever shares its core go first, and gathers what
 /// they bring: where all cores are busy that halves the number of fsyncs, and where one is idle nobody waits for anything.
 const BUSY: usize = 12;
-/// How often it does so for one batch, as long as they bring something.
-const ROUNDS: usize = 4;
+/// It stays so until a batch is smaller than this: one that came together too early must not make the next ones small too.
+const STILL_BUSY: usize = 4;
+/// How often it does so for one batch.
+const ROUNDS: usize = 8;
+/// How often they may bring nothing before it stops: whoever was let go first need not be one of them.
+const FRUITLESS: usize = 3;
 
 /// What is done in a transaction. It may be done again: each time as if for the first time.
 pub(super) type Work = Box<dyn FnMut(&mut Session<'_>) -> rusqlite::Result<()> + Send>;
@@ -105,17 +109,8 @@ fn write_all(connection: &Connection, place: &Place, tasks: &Receiver<Task>, bro
     let mut busy = false;
     while let Ok(first) = tasks.recv() {
         batch.push(first);
-        for _ in 0..if busy { ROUNDS } else { 1 } {
-            if busy {
-                std::thread::yield_now();
-            }
-            let before = batch.len();
-            batch.extend(tasks.try_iter().take(BATCH - before));
-            if batch.len() == before {
-                break;
-            }
-        }
-        busy = batch.len() >= BUSY;
+        gather(tasks, &mut batch, busy);
+        busy = batch.len() >= if busy { STILL_BUSY } else { BUSY };
         if place.is_there() {
             commit(&mut session, &mut batch, broken);
         } else {
@@ -124,6 +119,21 @@ fn write_all(connection: &Connection, place: &Place, tasks: &Receiver<Task>, bro
     }
     // Leaves one file behind rather than three.
     let _ = connection.pragma_update(None, "wal_checkpoint", "truncate");
+}
+
+/// Takes what waits; while many ask, also what they bring when they are let go first.
+fn gather(tasks: &Receiver<Task>, batch: &mut Vec<Task>, busy: bool) {
+    batch.extend(tasks.try_iter().take(BATCH - batch.len()));
+    let mut fruitless = 0;
+    for _ in 0..if busy { ROUNDS } else { 0 } {
+        std::thread::yield_now();
+        let before = batch.len();
+        batch.extend(tasks.try_iter().take(BATCH - before));
+        fruitless = if batch.len() == before { fruitless + 1 } else { 0 };
+        if fruitless == FRUITLESS {
+            break;
+        }
+    }
 }
 
 /// One transaction for all. If one of them fails, each gets a transaction of its own, so that none pays for its neighbour.
