@@ -1,7 +1,8 @@
 //! Whole cycles (send, carry, the right check; each durable before its answer) on a throw-away PostgreSQL, beside SQLite and beside
-//! pgbench's own TPC-B-like rate on the same server, in one run. Everything shares one machine, so only ratios count.
+//! pgbench's own TPC-B-like rate on the same server, in one run, both through the server's socket. Everything shares one machine, so
+//! only ratios count.
 //!
-//! `cargo bench -p countersign-store --bench postgres -- [speed] [stores] [processes] [rows] [cleanup] [seconds=5] [most=1000000]`
+//! `cargo bench -p countersign-store --bench postgres -- [speed] [stores] [processes] [rows] [cleanup] [seconds=5] [clients=64] [most=1000000]`
 //!
 //! With `COUNTERSIGN_BENCH_DATA=<folder>` the server and its rows are kept there: `load most=10000000` fills it once, `rows` measures.
 #![allow(
@@ -25,6 +26,7 @@ use countersign::core::id::ApplicationName;
 use countersign::core::limit::{LimitRule, Of, Per};
 use countersign::core::outcome::{Message, Outcome};
 use countersign::core::policy::Application;
+use countersign::core::time::Timestamp;
 use countersign::sender::BoxFuture;
 use countersign::{CheckRequest, Cleanup, SendRequest, Sender, Store, Verifier};
 use countersign_store::postgres::{Options, PostgresStore, Target};
@@ -35,7 +37,9 @@ mod support;
 
 use support::Server;
 
+/// How many ask at once, if nothing else is said; `speed` asks with [`MANY`] too, as much of pgbench as of ours.
 const CLIENTS: u64 = 64;
+const MANY: u64 = 256;
 
 /// Takes everything and keeps nothing.
 struct Sink;
@@ -93,10 +97,10 @@ async fn cycle(verifier: &Verifier, keys: &KeyRing) -> Option<Duration> {
 }
 
 /// Cycles a second over all of these verifiers, and how many were turned away.
-async fn measure(verifiers: &[Verifier], seconds: u64) -> (f64, u64) {
+async fn measure(verifiers: &[Verifier], clients: u64, seconds: u64) -> (f64, u64) {
     let started = Instant::now();
     let until = started + Duration::from_secs(seconds);
-    let tasks: Vec<_> = (0..CLIENTS)
+    let tasks: Vec<_> = (0..clients)
         .map(|nth| {
             let (verifier, keys) = (verifiers[nth as usize % verifiers.len()].clone(), keys());
             tokio::spawn(async move {
@@ -117,8 +121,35 @@ async fn measure(verifiers: &[Verifier], seconds: u64) -> (f64, u64) {
     (cycles as f64 / started.elapsed().as_secs_f64(), refused)
 }
 
-/// pgbench's TPC-B-like transactions a second, with as many clients.
-fn pgbench(server: &Server, seconds: u64) -> f64 {
+/// pgbench's TPC-B-like transactions a second, with as many clients: statement by statement as it does by itself, or prepared.
+#[derive(Clone, Copy)]
+struct Tpcb {
+    simple: f64,
+    prepared: f64,
+}
+
+impl Tpcb {
+    fn measure(server: &Server, clients: u64, seconds: u64) -> Self {
+        let rate = |protocol| pgbench(server, protocol, clients, seconds);
+        Self { simple: rate("simple"), prepared: rate("prepared") }
+    }
+
+    fn midpoint(self, other: Self) -> Self {
+        Self { simple: self.simple.midpoint(other.simple), prepared: self.prepared.midpoint(other.prepared) }
+    }
+
+    fn ratios(self, rate: f64) -> String {
+        format!("{:.2}x pgbench simple, {:.2}x prepared", rate / self.simple, rate / self.prepared)
+    }
+}
+
+impl std::fmt::Display for Tpcb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "-M simple {:.0}, -M prepared {:.0} transactions/s", self.simple, self.prepared)
+    }
+}
+
+fn pgbench(server: &Server, protocol: &str, clients: u64, seconds: u64) -> f64 {
     let run = |arguments: &[&str]| {
         let mut command = server.program("pgbench");
         let output = command.args(["-h"]).arg(&server.dir).args(["-p", &server.port.to_string(), "-U", "postgres"]);
@@ -130,7 +161,8 @@ fn pgbench(server: &Server, seconds: u64) -> f64 {
     if exists != "t" {
         run(&["-i", "-q", "-s", "64"]);
     }
-    let said = run(&["-c", &CLIENTS.to_string(), "-j", "2", "-M", "prepared", "-T", &seconds.to_string()]);
+    server.psql("CHECKPOINT");
+    let said = run(&["-c", &clients.to_string(), "-j", "2", "-M", protocol, "-T", &seconds.to_string()]);
     let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
     rate.unwrap_or_else(|| panic!("{said}"))
 }
@@ -149,16 +181,18 @@ struct Run {
     server: Server,
     runtime: tokio::runtime::Runtime,
     seconds: u64,
+    clients: u64,
     most: u64,
 }
 
 impl Run {
     fn measure(&self, verifiers: &[Verifier]) -> (f64, u64) {
-        self.runtime.block_on(measure(verifiers, self.seconds))
+        self.runtime.block_on(measure(verifiers, self.clients, self.seconds))
     }
 
+    /// Through the socket, as pgbench does.
     fn open(&self, schema: &str, writers: usize) -> Arc<dyn Store> {
-        open(&self.server.url(), schema, writers)
+        open(&self.server.socket_url(), schema, writers)
     }
 
     fn speed(&self) {
@@ -167,22 +201,36 @@ impl Run {
         let sqlite = Arc::new(SqliteStore::open(&folder.join("bench.db"), sqlite::Options::default()).unwrap());
         let (on_sqlite, _) = self.measure(&[verifier(sqlite, false)]);
         std::fs::remove_dir_all(&folder).unwrap();
-        println!("sqlite                          {on_sqlite:>8.0} cycles/s");
-        let before = pgbench(&self.server, self.seconds);
-        println!("pgbench tpcb-like, prepared     {before:>8.0} transactions/s");
-        let mut best = 0_f64;
-        for writers in 1..=4 {
-            let store = self.open(&format!("writers_{writers}"), writers);
-            let (rate, refused) = self.measure(&[verifier(store, false)]);
-            best = best.max(rate);
-            println!(
-                "postgres, {writers} writer(s)            {rate:>8.0} cycles/s, {:.2}x pgbench, {:.2}x sqlite, {refused} refused",
-                rate / before,
-                rate / on_sqlite
-            );
+        println!("sqlite, {} clients {on_sqlite:>8.0} cycles/s", self.clients);
+        for clients in [self.clients, MANY] {
+            self.speed_with(clients);
         }
-        let tpcb = before.midpoint(pgbench(&self.server, self.seconds));
-        println!("pgbench, mean of before and after {tpcb:>6.0} transactions/s: best is {:.2}x", best / tpcb);
+    }
+
+    /// pgbench before and after, since the machine may change meanwhile.
+    fn speed_with(&self, clients: u64) {
+        let before = Tpcb::measure(&self.server, clients, self.seconds);
+        println!("{clients} clients: pgbench tpcb-like: {before}");
+        let sockets = (1..=4).map(|writers| (writers, "", self.server.socket_url()));
+        let ways = sockets.chain([(default_writers(), ", TCP", self.server.url())]);
+        let rates: Vec<(usize, &str, f64)> = ways
+            .map(|(writers, way, url)| {
+                let store = open(&url, &format!("writers_{writers}_{clients}_{}", url.len()), writers);
+                let verifiers = [verifier(store, false)];
+                self.server.psql("CHECKPOINT");
+                let (rate, refused) = self.runtime.block_on(measure(&verifiers, clients, self.seconds));
+                println!(
+                    "{clients} clients: postgres, {writers} writer(s){way} {rate:>8.0} cycles/s, {refused} refused"
+                );
+                (writers, way, rate)
+            })
+            .collect();
+        let tpcb = before.midpoint(Tpcb::measure(&self.server, clients, self.seconds));
+        println!("{clients} clients: pgbench, mean of before and after: {tpcb}");
+        for (writers, way, rate) in rates {
+            let default = if writers == default_writers() { ", the default" } else { "" };
+            println!("{clients} clients: {writers} writer(s){default}{way}: {}", tpcb.ratios(rate));
+        }
     }
 
     fn stores(&self) {
@@ -210,7 +258,7 @@ impl Run {
                 let start = |_| {
                     let mut child = Command::new(std::env::current_exe().unwrap());
                     child
-                        .args(["child", &self.server.url(), &schema, &self.seconds.to_string()])
+                        .args(["child", &self.server.socket_url(), &schema, &self.seconds.to_string()])
                         .stdout(Stdio::piped());
                     child.spawn().unwrap()
                 };
@@ -238,10 +286,22 @@ impl Run {
         for rows in self.sizes() {
             let schema = format!("rows_{rows}");
             drop(self.open(&schema, 1));
-            let began = Instant::now();
-            self.server.psql(&load(&schema, rows, 3_600_000));
-            println!("{rows:>9} rows loaded in {:.0} s", began.elapsed().as_secs_f64());
+            let took = self.fill(&schema, rows, 3_600_000);
+            println!("{rows:>9} rows loaded in {:.0} s", took.as_secs_f64());
         }
+    }
+
+    /// Verifications with a delivery and a counter each, that expire so many milliseconds from now. Tables are filled side by side, and
+    /// their indexes made afterwards, so that ten million take minutes.
+    fn fill(&self, schema: &str, rows: u64, expires_in: i64) -> Duration {
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for sql in [verifications(schema, rows, expires_in), deliveries_and_counters(schema, rows)] {
+                scope.spawn(move || self.server.psql(&sql));
+            }
+        });
+        self.server.psql(&format!("SELECT setval('{schema}.verification_place', {rows}); CHECKPOINT"));
+        began.elapsed()
     }
 
     fn sizes(&self) -> impl Iterator<Item = u64> + use<> {
@@ -260,23 +320,25 @@ impl Run {
                 *rate += self.measure(std::slice::from_ref(verifier)).0 / 2.0;
             }
         }
-        for (rows, rate) in sizes.iter().zip(&rates) {
-            let bytes = |what: &str| {
-                let sum = format!(
-                    "SELECT string_agg(relname || ' ' || pg_size_pretty({what}(oid)), ', ' ORDER BY relname) FROM pg_class \
-                     WHERE relnamespace = 'rows_{rows}'::regnamespace AND relname IN ('verification', 'delivery', 'limit_state')"
-                );
-                self.server.psql(&sum)
-            };
-            println!("{rows:>9} rows {rate:>8.0} cycles/s, {:.2}x of the smallest", rate / rates[0]);
-            println!("          rows {}; indexes {}", bytes("pg_table_size"), bytes("pg_indexes_size"));
+        println!(
+            "| verifications | cycles/s, of the smallest | table: rows, indexes | expired ones deleted a second |"
+        );
+        println!("|---|---|---|---|");
+        for ((rows, rate), verifier) in sizes.iter().zip(&rates).zip(&verifiers) {
+            let sizes = self.server.psql(&format!(
+                "SELECT string_agg(relname || ': ' || pg_size_pretty(pg_table_size(oid)) || ', ' || pg_size_pretty(pg_indexes_size(oid)), \
+                 '; ' ORDER BY pg_table_size(oid) DESC) FROM pg_class WHERE relnamespace = 'rows_{rows}'::regnamespace AND relkind = 'r' \
+                 AND relname IN ('verification', 'delivery', 'limit_state', 'event', 'event_batch')"
+            ));
+            let deleted = self.runtime.block_on(deleting(&**verifier.store(), Duration::from_secs(self.seconds)));
+            println!("| {rows} | {rate:.0} ({:.2}) | {sizes} | {deleted:.0} |", rate / rates[0]);
         }
     }
 
     /// Checks in quiet, and while a million expired rows are deleted as the configuration has it.
     fn cleanup(&self) {
         let store = self.open("cleanup", default_writers());
-        self.server.psql(&load("cleanup", 1_000_000, -90_000_000));
+        self.fill("cleanup", 1_000_000, -90_000_000);
         let verifier = verifier(store, false);
         let quiet = self.runtime.block_on(checks(&verifier, self.seconds));
         let stop = Arc::new(AtomicBool::new(false));
@@ -325,48 +387,85 @@ async fn checks(verifier: &Verifier, seconds: u64) -> Vec<Duration> {
     took
 }
 
-/// Verifications with a delivery and a counter each, that expire so many milliseconds from now. Indexes are made afterwards, so that
-/// ten million take minutes.
-fn load(schema: &str, rows: u64, expires_in: i64) -> String {
+/// Verifications a second that the cleanup deletes, each with its delivery and its counters, in its batches but without their pauses. What it deletes is
+/// what was loaded: all of it has expired by then.
+async fn deleting(store: &dyn Store, within: Duration) -> f64 {
+    let (began, mut deleted) = (Instant::now(), 0);
+    let later = Timestamp::from_millis(i64::MAX / 2_000);
+    while began.elapsed() < within {
+        let cleaned = store.cleanup(later, later, Cleanup::default().batch, false).await.unwrap();
+        deleted += cleaned.verifications;
+        if cleaned.verifications == 0 {
+            break;
+        }
+    }
+    deleted as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Takes the indexes off a table, runs a statement that fills it, and makes them again.
+fn filled(schema: &str, table: &str, statement: &str) -> String {
     format!(
         "SET search_path = {schema}; SET maintenance_work_mem = '512MB'; SET synchronous_commit = off;
-         CREATE TEMP TABLE made AS SELECT indexdef FROM pg_indexes WHERE schemaname = '{schema}' AND tablename IN ('verification', 'delivery')
+         CREATE TEMP TABLE made_{table} AS SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = '{schema}' AND tablename = '{table}'
              AND indexname NOT LIKE '%_pkey';
-         DO $$ DECLARE one record; BEGIN FOR one IN SELECT indexname FROM pg_indexes WHERE schemaname = '{schema}'
-             AND tablename IN ('verification', 'delivery') AND indexname NOT LIKE '%_pkey' LOOP EXECUTE 'DROP INDEX ' || one.indexname; END LOOP; END $$;
-         INSERT INTO verification (place, generation, id, application, service, destination, country, purpose, keyless, channel, status,
-             created_at, expires_at, code_length, key_id, sends, max_sends, resend_at, wrong_by_id, wrong_by_destination, max_checks)
-         SELECT nextval('verification_place'), 1, decode(md5('{schema}' || n), 'hex'), 'default', '', '+2557' || lpad((n * 6700417 % 100000000)::text, 8, '0'),
-             'TZ', 'login', false, 'sms', 'pending', now_ms, now_ms + {expires_in} - n % 1000000, 6, 'k1', 1, 5, now_ms, 0, 0, 5
-         FROM generate_series(1, {rows}::bigint) n, (SELECT (extract(epoch FROM now()) * 1000)::bigint AS now_ms) t;
-         INSERT INTO delivery (verification, number, id, send, channel, provider, status, queued_at, at, message_id, due_at, lease_until, claims)
-         SELECT place, 1, decode(lpad(to_hex(place), 32, '0'), 'hex'), 1, 'sms', 'sink', 'accepted', created_at, created_at, 'm' || place,
-             created_at, created_at, 1 FROM verification;
-         INSERT INTO limit_state (key, tat) SELECT 'default sends destination ' || lpad(n::text, 9, '0'), 1 FROM generate_series(1, {rows}::bigint) n;
-         DO $$ DECLARE one record; BEGIN FOR one IN SELECT indexdef FROM made LOOP EXECUTE one.indexdef; END LOOP; END $$;
-         DROP TABLE made; ANALYZE verification; ANALYZE delivery; ANALYZE limit_state; CHECKPOINT"
+         DO $$ DECLARE one record; BEGIN FOR one IN SELECT indexname FROM made_{table} LOOP EXECUTE 'DROP INDEX ' || one.indexname; END LOOP; END $$;
+         {statement};
+         DO $$ DECLARE one record; BEGIN FOR one IN SELECT indexdef FROM made_{table} LOOP EXECUTE one.indexdef; END LOOP; END $$;
+         DROP TABLE made_{table}; ANALYZE {table};"
     )
 }
 
+fn verifications(schema: &str, rows: u64, expires_in: i64) -> String {
+    let insert = format!(
+        "INSERT INTO verification (place, generation, id, application, service, destination, country, purpose, keyless, channel, status,
+             created_at, expires_at, code_length, key_id, sends, max_sends, resend_at, wrong_by_id, wrong_by_destination, max_checks)
+         SELECT n, 1, decode(md5('{schema}' || n), 'hex'), 'default', '', '+2557' || lpad((n * 6700417 % 100000000)::text, 8, '0'),
+             'TZ', 'login', false, 'sms', 'pending', now_ms, now_ms + {expires_in} - n % 1000000, 6, 'k1', 1, 5, now_ms, 0, 0, 5
+         FROM generate_series(1, {rows}::bigint) n, (SELECT (extract(epoch FROM now()) * 1000)::bigint AS now_ms) t"
+    );
+    filled(schema, "verification", &insert)
+}
+
+fn deliveries_and_counters(schema: &str, rows: u64) -> String {
+    let deliveries = format!(
+        "INSERT INTO delivery (verification, number, id, send, channel, provider, status, queued_at, at, message_id, due_at, lease_until, claims)
+         SELECT n, 1, decode(lpad(to_hex(n), 32, '0'), 'hex'), 1, 'sms', 'sink', 'accepted', now_ms, now_ms, 'm' || n, now_ms, now_ms, 1
+         FROM generate_series(1, {rows}::bigint) n, (SELECT (extract(epoch FROM now()) * 1000)::bigint AS now_ms) t"
+    );
+    let counters = format!(
+        "INSERT INTO limit_state (key, tat) SELECT 'default sends destination ' || lpad(n::text, 9, '0'), 1 FROM generate_series(1, {rows}::bigint) n"
+    );
+    filled(schema, "delivery", &deliveries) + &filled(schema, "limit_state", &counters)
+}
+
 /// Cycles in a process of its own.
-fn child(url: &str, schema: &str, seconds: u64) {
+fn child(url: &str, schema: &str, seconds: u64, writers: usize, clients: u64) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     // Numbers of its own.
     NEXT.store(u64::from(std::process::id()) * 1_000_003, Ordering::Relaxed);
-    let store = open(url, schema, default_writers());
-    println!("{}", runtime.block_on(measure(&[verifier(store, false)], seconds)).0);
+    let store = open(url, schema, writers);
+    println!("{}", runtime.block_on(measure(&[verifier(store, false)], clients, seconds)).0);
 }
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    if let [first, url, schema, seconds] = words.as_slice()
+    if let [first, url, schema, seconds, more @ ..] = words.as_slice()
         && first == "child"
     {
-        return child(url, schema, seconds.parse().unwrap());
+        let writers = more.first().map_or_else(default_writers, |writers| writers.parse().unwrap());
+        let clients = more.get(1).map_or(CLIENTS, |clients| clients.parse().unwrap());
+        return child(url, schema, seconds.parse().unwrap(), writers, clients);
     }
     let number = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
     let (seconds, most) = (number("seconds").unwrap_or(5), number("most").unwrap_or(1_000_000));
-    let settings = ["synchronous_commit = on", "fsync = on", "shared_buffers = 512MB", "max_wal_size = 4GB"];
+    let clients = number("clients").unwrap_or(CLIENTS);
+    let settings = [
+        "synchronous_commit = on",
+        "fsync = on",
+        "shared_buffers = 512MB",
+        "max_wal_size = 4GB",
+        "max_connections = 300",
+    ];
     let server = match std::env::var_os("COUNTERSIGN_BENCH_DATA") {
         Some(folder) => Server::kept(folder.as_ref(), &settings),
         None => Server::start(&settings),
@@ -374,8 +473,8 @@ fn main() {
     let server = server.expect("a PostgreSQL server");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let version = server.psql("SHOW server_version");
-    println!("PostgreSQL {version}, synchronous_commit = on, {CLIENTS} clients, {seconds} s each");
-    let run = Run { server, runtime, seconds, most };
+    println!("PostgreSQL {version}, synchronous_commit = on, {clients} clients, {seconds} s each");
+    let run = Run { server, runtime, seconds, clients, most };
     let is_kept = std::env::var_os("COUNTERSIGN_BENCH_DATA").is_some();
     let parts = ["speed", "stores", "processes", "load", "rows", "cleanup"];
     let asked = |part: &str| words.iter().any(|word| word == part);
@@ -387,7 +486,7 @@ fn main() {
             "processes" => run.processes(),
             "load" => run.load(),
             "rows" => {
-                if !all && !is_kept {
+                if !all && !is_kept && !asked("load") {
                     run.load();
                 }
                 run.rows();

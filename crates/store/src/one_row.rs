@@ -13,7 +13,7 @@ use crate::layout::{DestinationFormat, Existing, Layout};
 pub(crate) const PREFIX: &str = "countersign_";
 
 /// The tables that every layout has, and PostgreSQL's sequences. `receipt` belongs to the one-row layouts alone.
-const SUPPORT: [&str; 17] = [
+const SUPPORT: [&str; 18] = [
     "application",
     "api_key",
     "limit_state",
@@ -28,13 +28,14 @@ const SUPPORT: [&str; 17] = [
     "webhook_message",
     "webhook_endpoint",
     "event_head",
+    "event_batch",
     "event_seq",
     "record_place",
     "verification_place",
 ];
 
 /// Those that only the log of events needs.
-const OF_EVENTS: [&str; 3] = ["event", "event_head", "event_seq"];
+const OF_EVENTS: [&str; 4] = ["event", "event_head", "event_batch", "event_seq"];
 
 /// A verification with its deliveries.
 pub(crate) type Whole = (Verification, Vec<Delivery>);
@@ -479,6 +480,7 @@ mod tests {
         let postgres: &[&str] = &[
             include_str!("../migrations/postgres/0001_begin.sql"),
             include_str!("../migrations/postgres/0002_webhooks.sql"),
+            include_str!("../migrations/postgres/0004_batches.sql"),
         ];
         for (migrations, only_elsewhere) in [(sqlite, &SUPPORT[13..]), (postgres, &[])] {
             for with_events in [true, false] {

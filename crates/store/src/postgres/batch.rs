@@ -23,6 +23,12 @@ pub(super) struct LatestKey {
 }
 
 impl LatestKey {
+    fn asked_for(lookup: &Lookup) -> Option<Self> {
+        let Lookup::Latest { application, service, to, purpose } = lookup else { return None };
+        let (application, purpose) = (application.clone(), purpose.clone());
+        Some(Self { application, service: *service, destination: to.reveal().to_owned(), purpose })
+    }
+
     /// What a verification is the latest of, if it is.
     pub(super) fn of(row: &Verification) -> Self {
         Self {
@@ -91,15 +97,15 @@ pub(super) struct State {
 }
 
 impl Questions {
-    pub(super) fn of<'a>(jobs: impl Iterator<Item = &'a dyn Job>) -> Self {
+    pub(super) fn of(lookups: &[Lookup]) -> Self {
         let (mut ids, mut latest, mut references) = (HashSet::new(), HashSet::new(), HashSet::new());
-        for job in jobs {
-            match job.lookup() {
-                Lookup::ById { id, .. } => drop(ids.insert(id)),
-                Lookup::Latest { application, service, to, purpose } => {
-                    latest.insert(LatestKey { application, service, destination: to.reveal().to_owned(), purpose });
+        for lookup in lookups {
+            match lookup {
+                Lookup::ById { id, .. } => drop(ids.insert(*id)),
+                Lookup::Latest { .. } => latest.extend(LatestKey::asked_for(lookup)),
+                Lookup::ByReference { provider, reference } => {
+                    references.insert((provider.clone(), reference.clone()));
                 }
-                Lookup::ByReference { provider, reference } => drop(references.insert((provider, reference))),
             }
         }
         Self {
@@ -155,11 +161,11 @@ impl State {
     }
 
     /// What the decisions want to know besides their verifications.
-    pub(super) fn wanted<'a>(&self, jobs: impl Iterator<Item = &'a dyn Job>) -> Wanted {
+    pub(super) fn wanted<'a>(&self, jobs: impl Iterator<Item = (&'a dyn Job, &'a Lookup)>) -> Wanted {
         let (mut guesses, mut places) = (HashSet::new(), HashSet::new());
         let mut limits: HashMap<LimitKey, usize> = HashMap::new();
-        for job in jobs {
-            let Some(found) = self.look_up(&job.lookup()) else { continue };
+        for (job, lookup) in jobs {
+            let Some(found) = self.look_up(lookup) else { continue };
             let found = found.and_then(|at| self.found.get(at));
             let reads = job.reads(found.map(|found| &found.row.value));
             for key in reads.limits {
@@ -224,11 +230,7 @@ impl State {
                     |at: &usize| self.found.get(*at).is_some_and(|found| found.row.value.application == *application);
                 Some(found.filter(is_theirs))
             }
-            Lookup::Latest { application, service, to, purpose } => {
-                let (application, purpose) = (application.clone(), purpose.clone());
-                let key = LatestKey { application, service: *service, destination: to.reveal().to_owned(), purpose };
-                self.latest.get(&key).copied()
-            }
+            Lookup::Latest { .. } => self.latest.get(&LatestKey::asked_for(lookup)?).copied(),
             Lookup::ByReference { provider, reference } => {
                 self.references.get(&(provider.clone(), reference.clone())).copied()
             }
@@ -240,8 +242,8 @@ impl State {
     ///
     /// # Errors
     /// If it changes what it has not read, which no decision may.
-    pub(super) fn decide(&mut self, job: &mut dyn Job) -> Result<bool, Error> {
-        let Some(found) = self.look_up(&job.lookup()) else { return Ok(false) };
+    pub(super) fn decide(&mut self, job: &mut dyn Job, lookup: &Lookup) -> Result<bool, Error> {
+        let Some(found) = self.look_up(lookup) else { return Ok(false) };
         let reads = job.reads(found.and_then(|at| self.found.get(at)).map(|found| &found.row.value));
         let Some(snapshot) = self.snapshot(found, &reads) else { return Ok(false) };
         let changes = job.decide(&snapshot);

@@ -21,7 +21,7 @@ struct Migration {
 }
 
 /// The migrations in order; the version of a schema is how many were applied.
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration { name: "0001_begin", sql: include_str!("../../migrations/postgres/0001_begin.sql"), compatible_from: 1 },
     Migration {
         name: "0002_webhooks",
@@ -33,6 +33,11 @@ const MIGRATIONS: [Migration; 3] = [
         sql: include_str!("../../migrations/postgres/0003_health.sql"),
         compatible_from: 1,
     },
+    Migration {
+        name: "0004_batches",
+        sql: include_str!("../../migrations/postgres/0004_batches.sql"),
+        compatible_from: 1,
+    },
 ];
 
 /// The version that this program brings a schema to.
@@ -41,7 +46,8 @@ pub const SCHEMA: u32 = MIGRATIONS.len() as u32;
 const KNOWN: i64 = MIGRATIONS.len() as i64;
 
 /// What the layout `minimal` has of its own in each step.
-const MINIMAL: [&str; MIGRATIONS.len()] = [include_str!("../../migrations/postgres/minimal/0001_begin.sql"), "", ""];
+const MINIMAL: [&str; MIGRATIONS.len()] =
+    [include_str!("../../migrations/postgres/minimal/0001_begin.sql"), "", "", ""];
 const RECEIPT: &str = include_str!("../../migrations/postgres/receipt.sql");
 
 /// The SQL of a step as a layout needs it: one-row layouts take what supports verifications from the one migration.

@@ -6,6 +6,7 @@
 //! own, so that a store outlives the runtime of who asks.
 
 mod batch;
+mod commit;
 mod error;
 mod health;
 mod migrate;
@@ -19,6 +20,7 @@ mod session;
 mod sql;
 mod target;
 mod tls;
+mod together;
 mod transaction;
 mod transfer;
 mod webhook;

@@ -219,13 +219,16 @@ pub(super) async fn place_waiting_events(client: &Client, sql: &Sql) -> Result<(
 
 /// The same within a transaction, which then holds the head.
 pub(super) async fn place_events(client: &Client, sql: &Sql) -> Result<()> {
-    const AT_ONCE: i64 = 10_000;
+    const BATCHES: i64 = 500;
+    const SINGLE: i64 = 10_000;
     let mut head: i64 = first(&client.query_typed_one(&sql.lock_event_head, &[]).await?)?;
     loop {
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&head, Type::INT8), (&AT_ONCE, Type::INT8)];
-        let placed = client.execute_typed(&sql.place_events, &parameters).await?;
-        head += i64::try_from(placed).unwrap_or(0);
-        if placed < AT_ONCE.unsigned_abs() {
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&head, Type::INT8), (&BATCHES, Type::INT8), (&SINGLE, Type::INT8)];
+        let placed = client.query_typed_one(&sql.place_events, &parameters).await?;
+        let mut columns = Columns::of(&placed);
+        head += columns.take::<i64>()?;
+        if !columns.take::<bool>()? {
             break;
         }
     }

@@ -26,8 +26,9 @@ macro_rules! statements {
 
 impl Sql {
     /// What batches are made of: the statements that a session keeps.
-    pub(super) fn of_batches(&self) -> [&str; 19] {
+    pub(super) fn of_batches(&self) -> [&str; 20] {
         [
+            &self.set_up,
             &self.lock_by_id,
             &self.lock_latest,
             &self.lock_referenced,
@@ -35,8 +36,8 @@ impl Sql {
             &self.referenced,
             &self.lock_guesses,
             &self.lock_limits,
+            &self.lock_counts,
             &self.deliveries,
-            &self.new_places,
             &self.insert_verifications,
             &self.update_verifications,
             &self.insert_deliveries,
@@ -153,11 +154,29 @@ macro_rules! referenced {
     };
 }
 
+macro_rules! begin_alone {
+    () => {
+        "BEGIN ISOLATION LEVEL READ COMMITTED"
+    };
+}
+
 macro_rules! begin {
     () => {
-        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
-         SET LOCAL enable_mergejoin = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; \
-         SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '10s'"
+        concat!(
+            begin_alone!(),
+            "; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
+             SET LOCAL enable_mergejoin = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; \
+             SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '10s'"
+        )
+    };
+}
+
+macro_rules! lock_guesses {
+    () => {
+        "SELECT q.n, g.by_id, g.by_keyless, g.by_destination \
+         FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q (application, destination, n) \
+         JOIN @guess_log g ON g.application = q.application AND g.destination = q.destination \
+         ORDER BY g.application, g.destination FOR UPDATE OF g"
     };
 }
 
@@ -165,9 +184,16 @@ statements! {
     /// Begins a batch's transaction. The planner's settings hold for this transaction alone and say what is so: keys are few, tables
     /// may be large, and their statistics may be from when they were empty. The time-outs bound what is left behind by a process that is gone.
     begin = begin!();
-    /// The same where the session keeps its statements: it says which session it is, and plans each statement once for all values.
-    begin_marked = concat!(begin!(), "; SET LOCAL plan_cache_mode = force_generic_plan; \
-        SELECT current_setting('countersign.session', true)");
+    /// The same where a session is about to keep its statements: each is planned once for all values.
+    begin_planning = concat!(begin!(), "; SET LOCAL plan_cache_mode = force_generic_plan");
+    begin_alone = begin_alone!();
+    /// The same settings behind it where the session keeps its statements: it says which session it is, and gives `$1` places for new
+    /// verifications.
+    set_up = "SELECT current_setting('countersign.session', true), ARRAY(SELECT nextval('@verification_place') \
+        FROM generate_series(1, $1::bigint)), set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), \
+        set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true), \
+        set_config('plan_cache_mode', 'force_generic_plan', true), set_config('lock_timeout', '5s', true), \
+        set_config('idle_in_transaction_session_timeout', '10s', true)";
     /// The verifications of a batch, locked in the order of their places: by `$1` ids.
     lock_by_id = concat!("SELECT ", verification_columns!(), " FROM @verification v WHERE v.id = ANY ($1::bytea[]) \
         ORDER BY v.place FOR UPDATE OF v");
@@ -184,13 +210,16 @@ statements! {
     /// The same of references.
     referenced = referenced!();
     /// Guess logs, locked in the order of their keys: `$1` applications, `$2` destinations.
-    lock_guesses = "SELECT q.n, g.by_id, g.by_keyless, g.by_destination \
-        FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q (application, destination, n) \
-        JOIN @guess_log g ON g.application = q.application AND g.destination = q.destination \
-        ORDER BY g.application, g.destination FOR UPDATE OF g";
+    lock_guesses = lock_guesses!();
     /// Counters, locked in the order of their keys.
     lock_limits = "SELECT q.n, l.tat FROM unnest($1::text[]) WITH ORDINALITY AS q (key, n) \
         JOIN @limit_state l ON l.key = q.key ORDER BY l.key FOR UPDATE OF l";
+    /// Both, one after the other: `$1` and `$2` for guess logs, `$3` keys of counters.
+    lock_counts = concat!("WITH guesses AS MATERIALIZED (", lock_guesses!(), "), \
+        limits AS MATERIALIZED (SELECT q.n, l.tat FROM unnest($3::text[]) WITH ORDINALITY AS q (key, n) \
+        JOIN @limit_state l ON l.key = q.key ORDER BY l.key FOR UPDATE OF l) \
+        SELECT n, by_id, by_keyless, by_destination, NULL::bigint FROM guesses \
+        UNION ALL SELECT n, NULL, NULL, NULL, tat FROM limits");
     /// Deliveries of verifications that are locked.
     deliveries = concat!("SELECT ", delivery_columns!(), " FROM @delivery d WHERE d.verification = ANY ($1::bigint[]) ORDER BY d.verification, d.number");
     /// Places for new verifications.
@@ -229,8 +258,9 @@ statements! {
         FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bigint[]) \
         AS q (application, destination, by_id, by_keyless, by_destination, forget_at) \
         WHERE g.application = q.application AND g.destination = q.destination";
-    insert_events = "INSERT INTO @event (kind, application, verification, delivery, at) \
-        SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bigint[])";
+    /// The events of a batch in one row, until they get their places.
+    insert_events = "INSERT INTO @event_batch (at, kinds, applications, verifications, deliveries, instants) \
+        SELECT $1::bigint, $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bigint[]";
     /// When a batch has nothing else to write.
     decoy = "UPDATE @decoy SET count = count + 1";
 
@@ -255,7 +285,8 @@ statements! {
     /// `$3` is the place up to which events were taken up for webhooks, or null: what was not taken up stays, and its verification.
     clean_verifications = "WITH old AS (SELECT place FROM @verification WHERE expires_at < $1 AND id NOT IN (\
         SELECT verification FROM @event WHERE place > $3 \
-        UNION ALL SELECT verification FROM @event WHERE place IS NULL AND $3::bigint IS NOT NULL) \
+        UNION ALL SELECT verification FROM @event WHERE place IS NULL AND $3::bigint IS NOT NULL \
+        UNION ALL SELECT unnest(verifications) FROM @event_batch WHERE $3::bigint IS NOT NULL) \
         ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
         gone AS (DELETE FROM @delivery d USING old WHERE d.verification = old.place) \
         DELETE FROM @verification v USING old WHERE v.place = old.place";
@@ -264,6 +295,8 @@ statements! {
         AND at < $1 AND place < (SELECT place FROM @event_head) AND place <= coalesce($3, 9223372036854775807)";
     clean_waiting_events = "DELETE FROM @event WHERE place IS NULL AND at < $1 AND $3::bigint IS NULL \
         AND seq IN (SELECT seq FROM @event WHERE place IS NULL ORDER BY seq LIMIT $2)";
+    clean_event_batches = "DELETE FROM @event_batch WHERE at < $1 AND $3::bigint IS NULL \
+        AND seq IN (SELECT seq FROM @event_batch ORDER BY seq LIMIT $2)";
     clean_guesses = "DELETE FROM @guess_log g USING (SELECT application, destination FROM @guess_log WHERE forget_at <= $1 \
         LIMIT $2 FOR UPDATE SKIP LOCKED) old WHERE g.application = old.application AND g.destination = old.destination";
     clean_answers = "DELETE FROM @kept_answer k USING (SELECT application, key FROM @kept_answer WHERE expires_at <= $1 \
@@ -283,11 +316,25 @@ statements! {
         + (SELECT count(*) FROM @webhook_message WHERE NOT waits AND at < $1)";
     count_health = "SELECT count(*) FROM @health WHERE hour < $1";
     clean_health = "DELETE FROM @health WHERE place IN (SELECT place FROM @health WHERE hour < $1 ORDER BY hour LIMIT $2)";
-    events_waiting = "SELECT EXISTS (SELECT 1 FROM @event WHERE place IS NULL)";
+    /// The least of those that were is found at once, however many were there before.
+    events_waiting = "SELECT (SELECT min(seq) FROM @event_batch) IS NOT NULL OR EXISTS (SELECT 1 FROM @event WHERE place IS NULL)";
     /// Gives places, in a transaction that holds the head.
     lock_event_head = "SELECT place FROM @event_head FOR UPDATE";
-    place_events = "UPDATE @event e SET place = $1 + n.nth FROM (SELECT seq, row_number() OVER (ORDER BY seq) AS nth \
-        FROM (SELECT seq FROM @event WHERE place IS NULL ORDER BY seq LIMIT $2) w) n WHERE e.seq = n.seq AND e.place IS NULL";
+    /// Unpacks `$2` batches; `$3` events that wait singly, as programs of before write them, get their places among these. How many
+    /// places were given, and whether there may be more to give.
+    place_events = "WITH gone AS (DELETE FROM @event_batch b USING (SELECT seq FROM @event_batch ORDER BY seq LIMIT $2) w \
+        WHERE b.seq = w.seq RETURNING b.seq, b.kinds, b.applications, b.verifications, b.deliveries, b.instants), \
+        single AS (SELECT seq FROM @event WHERE place IS NULL ORDER BY seq LIMIT $3), \
+        numbered AS (SELECT w.*, $1 + row_number() OVER (ORDER BY w.seq, w.nth) AS place FROM (\
+        SELECT g.seq, q.nth, q.kind, q.application, q.verification, q.delivery, q.at FROM gone g CROSS JOIN LATERAL \
+        unnest(g.kinds, g.applications, g.verifications, g.deliveries, g.instants) \
+        WITH ORDINALITY AS q (kind, application, verification, delivery, at, nth) \
+        UNION ALL SELECT seq, 0, NULL, NULL, NULL, NULL, NULL FROM single) w), \
+        placed AS (UPDATE @event e SET place = n.place FROM numbered n WHERE n.nth = 0 AND e.seq = n.seq AND e.place IS NULL RETURNING 1), \
+        unpacked AS (INSERT INTO @event (seq, place, kind, application, verification, delivery, at) \
+        SELECT seq, place, kind, application, verification, delivery, at FROM numbered WHERE nth > 0 RETURNING 1) \
+        SELECT (SELECT count(*) FROM placed) + (SELECT count(*) FROM unpacked), \
+        (SELECT count(*) FROM gone) = $2 OR (SELECT count(*) FROM single) = $3";
     set_event_head = "UPDATE @event_head SET place = $1";
     events = concat!("SELECT ", event_columns!(), " FROM @event WHERE place > $1 ORDER BY place LIMIT $2");
 

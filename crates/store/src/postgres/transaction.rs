@@ -5,34 +5,24 @@
 //! do so, and the other one runs again and finds it.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
 use countersign::core::decision::Lookup;
 use countersign::core::id::DeliveryId;
 use countersign::core::limit::Tat;
-use countersign::core::time::Timestamp;
-use countersign::core::verification::{Delivery, GuessLog, Verification};
+use countersign::core::verification::{Delivery, GuessLog};
 use countersign::store::Job;
-use futures_util::future::{join, join_all};
+use futures_util::future::join;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-use super::batch::{Found, Kept, LatestKey, Questions, State, Wanted};
+use super::batch::{LatestKey, Questions, State, Wanted};
+use super::commit::{self, column};
 use super::error::Error;
 use super::one_row;
-use super::rows::{Columns, Placed, code_columns, first, instants_to_bytes, metadata_column, service_column, text};
+use super::rows::{Columns, Placed, first, service_column, text};
 use super::session::{Parameter, Runs, Session};
 use super::sql::Sql;
-use crate::wording;
-
-/// Collects one column.
-macro_rules! column {
-    ($rows:expr, $row:ident => $value:expr) => {
-        $rows.iter().map(|$row| $value).collect::<Vec<_>>()
-    };
-}
 
 /// What came of a transaction.
 pub(super) enum Outcome {
@@ -54,8 +44,12 @@ pub(super) async fn run(session: &Session, sql: &Sql, jobs: &mut [&mut Box<dyn J
     if let Some(one) = &sql.one_row {
         return one_row::run(session.client(), sql, one, jobs).await;
     }
-    match decide(session, sql, jobs).await {
-        Ok((state, deferred, charged)) => outcome(commit(session, sql, &state).await, deferred, charged),
+    let (state, deferred, charged) = match decide(session, sql, jobs).await {
+        Ok(decided) => decided,
+        Err(error) => return Outcome::Failed(error),
+    };
+    match commit::prepare(session, sql, &state).await {
+        Ok(parts) => outcome(commit::commit(session, &parts).await, deferred, charged),
         Err(error) => Outcome::Failed(error),
     }
 }
@@ -75,26 +69,42 @@ async fn decide(
     sql: &Sql,
     jobs: &mut [&mut Box<dyn Job>],
 ) -> Result<(State, Vec<usize>, usize), Error> {
-    let questions = Questions::of(jobs.iter().map(|job| &***job));
-    let (rows, resolved) = look_up(session, sql, &questions).await?;
+    let lookups = lookups(jobs);
+    let questions = Questions::of(&lookups);
+    let new_places = places_for(&lookups);
+    let LookedUp { rows, resolved, places } = look_up(session, sql, &questions, new_places).await?;
     let mut state = State::new(questions, rows, &resolved)?;
-    let wanted = state.wanted(jobs.iter().map(|job| &***job));
+    let wanted = state.wanted(jobs.iter().map(|job| &***job).zip(&lookups));
     let charged = wanted.most_wanted;
-    let beginning = jobs.iter().filter(|job| matches!(job.lookup(), Lookup::Latest { .. }));
-    let new_places = i64::try_from(beginning.count()).unwrap_or(i64::MAX);
-    read(session, sql, &mut state, wanted, new_places).await?;
-    let deferred = decide_each(&mut state, jobs)?;
+    let are_missing = places.is_none();
+    state.take_places(places.unwrap_or_default());
+    read(session, sql, &mut state, wanted, if are_missing { new_places } else { 0 }).await?;
+    let deferred = decide_each(&mut state, jobs, &lookups)?;
     Ok((state, deferred, charged))
 }
 
+pub(super) fn lookups(jobs: &[&mut Box<dyn Job>]) -> Vec<Lookup> {
+    jobs.iter().map(|job| job.lookup()).collect()
+}
+
+/// How many verifications may begin, at most.
+pub(super) fn places_for(lookups: &[Lookup]) -> i64 {
+    let beginning = lookups.iter().filter(|lookup| matches!(lookup, Lookup::Latest { .. }));
+    i64::try_from(beginning.count()).unwrap_or(i64::MAX)
+}
+
 /// Lets them decide, one after the other; which must wait for the next batch.
-pub(super) fn decide_each(state: &mut State, jobs: &mut [&mut Box<dyn Job>]) -> Result<Vec<usize>, Error> {
+pub(super) fn decide_each(
+    state: &mut State,
+    jobs: &mut [&mut Box<dyn Job>],
+    lookups: &[Lookup],
+) -> Result<Vec<usize>, Error> {
     let mut deferred = Vec::new();
     // A receipt names its message by what is in the store, so receipts come before those who might name messages anew.
-    let is_receipt = |job: &dyn Job| matches!(job.lookup(), Lookup::ByReference { .. });
     for receipts in [true, false] {
-        for (nth, job) in jobs.iter_mut().enumerate() {
-            if is_receipt(&***job) == receipts && !state.decide(&mut ***job)? {
+        for (nth, (job, lookup)) in jobs.iter_mut().zip(lookups).enumerate() {
+            let is_receipt = matches!(lookup, Lookup::ByReference { .. });
+            if is_receipt == receipts && !state.decide(&mut ***job, lookup)? {
                 deferred.push(nth);
             }
         }
@@ -102,12 +112,16 @@ pub(super) fn decide_each(state: &mut State, jobs: &mut [&mut Box<dyn Job>]) -> 
     Ok(deferred)
 }
 
+/// What the first round trip brings.
+struct LookedUp {
+    rows: Vec<Placed>,
+    resolved: Vec<(i64, i64, i64)>,
+    /// For new verifications, if they came along.
+    places: Option<Vec<i64>>,
+}
+
 /// First round trip. An id leads to one row for ever; where anything else leads must be looked at again once the locks are held.
-async fn look_up(
-    session: &Session,
-    sql: &Sql,
-    questions: &Questions,
-) -> Result<(Vec<Placed>, Vec<(i64, i64, i64)>), Error> {
+async fn look_up(session: &Session, sql: &Sql, questions: &Questions, new_places: i64) -> Result<LookedUp, Error> {
     let ids: Vec<&[u8]> = questions.ids.iter().map(|id| id.as_bytes().as_slice()).collect();
     let latest = Latest::of(questions.latest.iter());
     let (providers, references): (Vec<_>, Vec<_>) =
@@ -125,7 +139,7 @@ async fn look_up(
     ];
     let of_ids: [Parameter<'_>; 1] = [(&ids, Type::BYTEA_ARRAY)];
     let has_references = !references.is_empty();
-    let begin = session.begin(sql);
+    let begin = session.begin(sql, new_places);
     // In the order in which they are polled first: a batch asks for the latest, or for the others.
     let lock_latest = query_if(!questions.latest.is_empty(), session, &sql.lock_latest, &of_latest);
     let lock_by_id = query_if(!has_references && !ids.is_empty(), session, &sql.lock_by_id, &of_ids);
@@ -133,7 +147,7 @@ async fn look_up(
     let resolve = query_if(has_references, session, &sql.referenced, of_references.get(..3).unwrap_or_default());
     let (begun, (latest, (by_id, (referenced, resolved)))) =
         join(begin, join(lock_latest, join(lock_by_id, join(lock_referenced, resolve)))).await;
-    begun?;
+    let places = begun?;
     let locked = [latest?, by_id?, referenced?];
     let rows: Vec<Placed> =
         locked.iter().flatten().map(|row| Columns::of(row).verification()).collect::<Result<_, _>>()?;
@@ -144,7 +158,7 @@ async fn look_up(
     });
     let mut resolved = resolved.collect::<Result<Vec<_>, Error>>()?;
     resolved.extend(newest(&questions.latest, &rows));
-    Ok((rows, resolved))
+    Ok(LookedUp { rows, resolved, places })
 }
 
 /// Which of the locked rows each key leads to. Whether there is a later one by now is asked in the second round trip.
@@ -203,6 +217,8 @@ pub(super) async fn read(
     let destinations: Vec<_> = guesses.iter().map(|key| text(&key.destination)).collect();
     let of_guesses: [Parameter<'_>; 2] = [(&applications, Type::TEXT_ARRAY), (&destinations, Type::TEXT_ARRAY)];
     let of_limits: [Parameter<'_>; 1] = [(&keys, Type::TEXT_ARRAY)];
+    let of_both: [Parameter<'_>; 3] =
+        [(&applications, Type::TEXT_ARRAY), (&destinations, Type::TEXT_ARRAY), (&keys, Type::TEXT_ARRAY)];
     let of_deliveries: [Parameter<'_>; 1] = [(&places, Type::INT8_ARRAY)];
     let of_places: [Parameter<'_>; 1] = [(&new_places, Type::INT8)];
     let taken = if sql.one_row.is_none() { state.taken_for_latest() } else { Vec::new() };
@@ -210,12 +226,15 @@ pub(super) async fn read(
     let latest = Latest::of(taken.iter().map(|(key, _)| *key));
     let of_latest = latest.parameters();
     let still = query_if(!taken.is_empty(), runs, &sql.latest, &of_latest);
-    let found_guesses = query_if(!guesses.is_empty(), runs, &sql.lock_guesses, &of_guesses);
-    let found_limits = query_if(!limits.is_empty(), runs, &sql.lock_limits, &of_limits);
+    let (some_guesses, some_limits) = (!guesses.is_empty(), !limits.is_empty());
+    let found_both = query_if(some_guesses && some_limits, runs, &sql.lock_counts, &of_both);
+    let found_guesses = query_if(some_guesses && !some_limits, runs, &sql.lock_guesses, &of_guesses);
+    let found_limits = query_if(some_limits && !some_guesses, runs, &sql.lock_limits, &of_limits);
     let found_deliveries = query_if(!places.is_empty(), runs, &sql.deliveries, &of_deliveries);
     let found_places = query_if(new_places > 0, runs, &sql.new_places, &of_places);
-    let (still, ((found_guesses, found_limits), (found_deliveries, found_places))) =
-        join(still, join(join(found_guesses, found_limits), join(found_deliveries, found_places))).await;
+    let counts = join(found_both, join(found_guesses, found_limits));
+    let (still, ((found_both, (found_guesses, found_limits)), (found_deliveries, found_places))) =
+        join(still, join(counts, join(found_deliveries, found_places))).await;
     for row in &still? {
         let mut columns = Columns::of(row);
         let (nth, place): (i64, i64) = (columns.take()?, columns.take()?);
@@ -238,6 +257,23 @@ pub(super) async fn read(
             *place = Some(Tat(columns.take()?));
         }
     }
+    for row in &found_both? {
+        let mut columns = Columns::of(row);
+        let nth = numbered(columns.take()?);
+        // A guess log has no time of arrival.
+        match Columns::at(row, 4).take::<Option<i64>>()? {
+            Some(tat) => {
+                if let Some(place) = nth.and_then(|at| tats.get_mut(at)) {
+                    *place = Some(Tat(tat));
+                }
+            }
+            None => {
+                if let Some(place) = nth.and_then(|at| logs.get_mut(at)) {
+                    *place = Some(columns.guesses()?);
+                }
+            }
+        }
+    }
     let ids = state.id_at();
     let deliveries = found_deliveries?
         .iter()
@@ -247,7 +283,9 @@ pub(super) async fn read(
     state.take_guesses(guesses, logs);
     state.take_limits(limits, tats);
     state.take_deliveries(&places, deliveries);
-    state.take_places(new);
+    if new_places > 0 {
+        state.take_places(new);
+    }
     Ok(())
 }
 
@@ -263,254 +301,6 @@ async fn query_if(
 /// From `WITH ORDINALITY` to an index.
 fn numbered(n: i64) -> Option<usize> {
     usize::try_from(n - 1).ok()
-}
-
-pub(super) type Writing<'a> = Pin<Box<dyn Future<Output = Result<Option<(u64, usize)>, Error>> + Send + 'a>>;
-
-/// Third round trip: every kind of row in one statement, and the commit behind them. If one fails, the server turns the commit into
-/// a rollback.
-async fn commit(session: &Session, sql: &Sql, state: &State) -> Result<(), Error> {
-    let mut writes: Vec<Writing<'_>> = Vec::with_capacity(11);
-    verifications(session, sql, state, &mut writes);
-    deliveries(session, sql, state, &mut writes);
-    guesses(session, sql, state, &mut writes);
-    limits(session, sql, state, &mut writes);
-    if !state.events.is_empty() {
-        writes.push(Box::pin(events(session, sql, state)));
-    }
-    finish(session, sql, state, writes).await
-}
-
-/// The commit behind what is written.
-pub(super) async fn finish<'a>(
-    runs: &'a impl Runs,
-    sql: &'a Sql,
-    state: &State,
-    mut writes: Vec<Writing<'a>>,
-) -> Result<(), Error> {
-    if state.decoy && writes.is_empty() {
-        writes.push(Box::pin(async { Ok(Some((runs.execute(&sql.decoy, &[]).await?, 1))) }));
-    }
-    writes.push(Box::pin(async { runs.commit().await.map(|()| None) }));
-    // Fewer than 30 futures are polled in their order, and each hands over its message when it is polled first.
-    let mut written = Ok(());
-    for result in join_all(writes).await {
-        match (result, &written) {
-            (Ok(Some((changed, wanted))), Ok(())) if changed != wanted as u64 => {
-                // Cannot be, under locks.
-                written = Err(Error::Unreadable(format!("{changed} rows were changed in place of {wanted}")));
-            }
-            // A lost connection says more than the statement that failed before it: the commit's fate is not known.
-            (Err(Error::Cut(text)), _) => written = Err(Error::Cut(text)),
-            (Err(error), Ok(())) => written = Err(error),
-            _ => {}
-        }
-    }
-    written
-}
-
-pub(super) async fn execute(client: &Client, statement: &str, parameters: &[Parameter<'_>]) -> Result<u64, Error> {
-    client.execute_typed(statement, parameters).await.map_err(Error::from)
-}
-
-fn changed<T>(rows: &[Kept<T>], stored: bool) -> impl Iterator<Item = &T> {
-    rows.iter().filter(move |kept| kept.changed && kept.stored == stored).map(|kept| &kept.value)
-}
-
-fn verifications<'a>(session: &'a Session, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
-    let mut new: Vec<_> = state.found.iter().filter(|found| !found.row.stored).collect();
-    // Everybody inserts in the same order, and so never waits in a circle.
-    new.sort_by(|a, b| {
-        let key = |row: &'a Verification| {
-            (row.to.reveal(), row.application.as_str(), row.purpose.as_str(), service_column(row.service.as_ref()))
-        };
-        key(&a.row.value).cmp(&key(&b.row.value)).then(a.generation.cmp(&b.generation))
-    });
-    if !new.is_empty() {
-        writes.push(Box::pin(insert_verifications(session, sql, new)));
-    }
-    let old: Vec<_> = state.found.iter().filter(|found| found.row.stored && found.row.changed).collect();
-    if !old.is_empty() {
-        writes.push(Box::pin(update_verifications(session, sql, old)));
-    }
-}
-
-/// A count as the server takes it.
-const fn count(n: u32) -> i64 {
-    n as i64
-}
-
-pub(super) async fn insert_verifications(
-    runs: &impl Runs,
-    sql: &Sql,
-    new: Vec<&Found>,
-) -> Result<Option<(u64, usize)>, Error> {
-    let rows: Vec<&Verification> = column!(new, found => &found.row.value);
-    let countries: Vec<_> = column!(rows, row => row.to.country());
-    let parameters: [Parameter<'_>; 31] = [
-        (&column!(new, found => found.place), Type::INT8_ARRAY),
-        (&column!(new, found => found.generation), Type::INT8_ARRAY),
-        (&column!(rows, row => row.id.as_bytes().as_slice()), Type::BYTEA_ARRAY),
-        (&column!(rows, row => row.application.as_str()), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.to.reveal()), Type::TEXT_ARRAY),
-        (&column!(countries, country => country.as_ref().map(|country| country.as_str())), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.purpose.as_str()), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.channel.as_str()), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.status.as_str()), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.created_at.as_millis()), Type::INT8_ARRAY),
-        (&column!(rows, row => row.expires_at.as_millis()), Type::INT8_ARRAY),
-        (&column!(rows, row => row.finished_at.map(Timestamp::as_millis)), Type::INT8_ARRAY),
-        (&column!(rows, row => i64::from(row.code_length)), Type::INT8_ARRAY),
-        (&column!(rows, row => code_columns(&row.code).0), Type::TEXT_ARRAY),
-        (&column!(rows, row => code_columns(&row.code).1), Type::BYTEA_ARRAY),
-        (&column!(rows, row => code_columns(&row.code).2), Type::BYTEA_ARRAY),
-        (&column!(rows, row => count(row.sends)), Type::INT8_ARRAY),
-        (&column!(rows, row => count(row.max_sends)), Type::INT8_ARRAY),
-        (&column!(rows, row => row.resend_at.as_millis()), Type::INT8_ARRAY),
-        (&column!(rows, row => count(row.wrong_by_id)), Type::INT8_ARRAY),
-        (&column!(rows, row => count(row.wrong_by_destination)), Type::INT8_ARRAY),
-        (&column!(rows, row => count(row.max_checks)), Type::INT8_ARRAY),
-        (&column!(rows, row => row.locale.as_deref().map(text)), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.template.as_deref().map(text)), Type::TEXT_ARRAY),
-        (&column!(rows, row => metadata_column(&row.metadata)), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.keyless), Type::BOOL_ARRAY),
-        (&column!(rows, row => service_column(row.service.as_ref())), Type::BYTEA_ARRAY),
-        (&column!(rows, row => row.payment.as_ref().map(|payment| text(&payment.amount))), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.payment.as_ref().map(|payment| text(&payment.payee))), Type::TEXT_ARRAY),
-        (&column!(rows, row => wording::to_json(&row.wording)), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.follow_up_at.map(Timestamp::as_millis)), Type::INT8_ARRAY),
-    ];
-    Ok(Some((runs.execute(&sql.insert_verifications, &parameters).await?, rows.len())))
-}
-
-async fn update_verifications(session: &Session, sql: &Sql, old: Vec<&Found>) -> Result<Option<(u64, usize)>, Error> {
-    let rows: Vec<&Verification> = column!(old, found => &found.row.value);
-    let parameters: [Parameter<'_>; 12] = [
-        (&column!(old, found => found.place), Type::INT8_ARRAY),
-        (&column!(rows, row => row.channel.as_str()), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.status.as_str()), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.finished_at.map(Timestamp::as_millis)), Type::INT8_ARRAY),
-        (&column!(rows, row => code_columns(&row.code).2), Type::BYTEA_ARRAY),
-        (&column!(rows, row => count(row.sends)), Type::INT8_ARRAY),
-        (&column!(rows, row => row.resend_at.as_millis()), Type::INT8_ARRAY),
-        (&column!(rows, row => count(row.wrong_by_id)), Type::INT8_ARRAY),
-        (&column!(rows, row => count(row.wrong_by_destination)), Type::INT8_ARRAY),
-        (&column!(rows, row => row.template.as_deref().map(text)), Type::TEXT_ARRAY),
-        (&column!(rows, row => wording::to_json(&row.wording)), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.follow_up_at.map(Timestamp::as_millis)), Type::INT8_ARRAY),
-    ];
-    Ok(Some((session.execute(&sql.update_verifications, &parameters).await?, rows.len())))
-}
-
-fn deliveries<'a>(session: &'a Session, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
-    let of = |stored| -> Vec<(i64, &'a Delivery)> {
-        let with_place = |found: &'a Found| {
-            changed(found.deliveries.as_deref().unwrap_or_default(), stored).map(|row| (found.place, row))
-        };
-        state.found.iter().flat_map(with_place).collect()
-    };
-    let (new, old) = (of(false), of(true));
-    if !new.is_empty() {
-        writes.push(Box::pin(insert_deliveries(session, sql, new)));
-    }
-    if !old.is_empty() {
-        writes.push(Box::pin(update_deliveries(session, sql, old)));
-    }
-}
-
-pub(super) async fn insert_deliveries(
-    runs: &impl Runs,
-    sql: &Sql,
-    rows: Vec<(i64, &Delivery)>,
-) -> Result<Option<(u64, usize)>, Error> {
-    let parameters: [Parameter<'_>; 14] = [
-        (&column!(rows, row => row.0), Type::INT8_ARRAY),
-        (&column!(rows, row => count(row.1.number)), Type::INT8_ARRAY),
-        (&column!(rows, row => row.1.id.as_bytes().as_slice()), Type::BYTEA_ARRAY),
-        (&column!(rows, row => count(row.1.send)), Type::INT8_ARRAY),
-        (&column!(rows, row => row.1.channel.as_str()), Type::TEXT_ARRAY),
-        (&column!(rows, row => text(&row.1.provider)), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.1.status.as_str()), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.1.queued_at.as_millis()), Type::INT8_ARRAY),
-        (&column!(rows, row => row.1.at.as_millis()), Type::INT8_ARRAY),
-        (&column!(rows, row => row.1.error.as_deref().map(text)), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.1.message_id.as_deref().map(text)), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.1.due_at.as_millis()), Type::INT8_ARRAY),
-        (&column!(rows, row => row.1.lease_until.as_millis()), Type::INT8_ARRAY),
-        (&column!(rows, row => count(row.1.claims)), Type::INT8_ARRAY),
-    ];
-    Ok(Some((runs.execute(&sql.insert_deliveries, &parameters).await?, rows.len())))
-}
-
-async fn update_deliveries(
-    session: &Session,
-    sql: &Sql,
-    rows: Vec<(i64, &Delivery)>,
-) -> Result<Option<(u64, usize)>, Error> {
-    let parameters: [Parameter<'_>; 8] = [
-        (&column!(rows, row => row.0), Type::INT8_ARRAY),
-        (&column!(rows, row => count(row.1.number)), Type::INT8_ARRAY),
-        (&column!(rows, row => row.1.status.as_str()), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.1.at.as_millis()), Type::INT8_ARRAY),
-        (&column!(rows, row => row.1.error.as_deref().map(text)), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.1.message_id.as_deref().map(text)), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.1.lease_until.as_millis()), Type::INT8_ARRAY),
-        (&column!(rows, row => count(row.1.claims)), Type::INT8_ARRAY),
-    ];
-    Ok(Some((session.execute(&sql.update_deliveries, &parameters).await?, rows.len())))
-}
-
-pub(super) fn guesses<'a>(runs: &'a impl Runs, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
-    for stored in [false, true] {
-        let mut rows: Vec<_> = state.guesses.iter().filter(|(_, kept)| kept.changed && kept.stored == stored).collect();
-        if rows.is_empty() {
-            continue;
-        }
-        rows.sort_by(|a, b| a.0.cmp(b.0));
-        let statement = if stored { &sql.update_guesses } else { &sql.insert_guesses };
-        writes.push(Box::pin(async move {
-            let parameters: [Parameter<'_>; 6] = [
-                (&column!(rows, row => row.0.application.as_str()), Type::TEXT_ARRAY),
-                (&column!(rows, row => text(&row.0.destination)), Type::TEXT_ARRAY),
-                (&column!(rows, row => instants_to_bytes(&row.1.value.by_id)), Type::BYTEA_ARRAY),
-                (&column!(rows, row => instants_to_bytes(&row.1.value.by_keyless)), Type::BYTEA_ARRAY),
-                (&column!(rows, row => instants_to_bytes(&row.1.value.by_destination)), Type::BYTEA_ARRAY),
-                (&column!(rows, row => row.1.value.forgettable_at().as_millis()), Type::INT8_ARRAY),
-            ];
-            Ok(Some((runs.execute(statement, &parameters).await?, rows.len())))
-        }));
-    }
-}
-
-pub(super) fn limits<'a>(runs: &'a impl Runs, sql: &'a Sql, state: &'a State, writes: &mut Vec<Writing<'a>>) {
-    for stored in [false, true] {
-        let changed = state.limits.iter().filter(|(_, kept)| kept.changed && kept.stored == stored);
-        let mut rows: Vec<_> = changed.filter_map(|(key, kept)| Some((key, kept.value?))).collect();
-        if rows.is_empty() {
-            continue;
-        }
-        rows.sort_by(|a, b| a.0.cmp(b.0));
-        let statement = if stored { &sql.update_limits } else { &sql.insert_limits };
-        writes.push(Box::pin(async move {
-            let parameters: [Parameter<'_>; 2] = [
-                (&column!(rows, row => text(&row.0.0)), Type::TEXT_ARRAY),
-                (&column!(rows, row => row.1.0), Type::INT8_ARRAY),
-            ];
-            Ok(Some((runs.execute(statement, &parameters).await?, rows.len())))
-        }));
-    }
-}
-
-pub(super) async fn events(runs: &impl Runs, sql: &Sql, state: &State) -> Result<Option<(u64, usize)>, Error> {
-    let rows = &state.events;
-    let parameters: [Parameter<'_>; 5] = [
-        (&column!(rows, row => row.kind.as_str()), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.application.as_str()), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.verification.as_bytes().as_slice()), Type::BYTEA_ARRAY),
-        (&column!(rows, row => row.delivery.as_ref().map(|id| id.as_bytes().as_slice())), Type::BYTEA_ARRAY),
-        (&column!(rows, row => row.at.as_millis()), Type::INT8_ARRAY),
-    ];
-    Ok(Some((runs.execute(&sql.insert_events, &parameters).await?, rows.len())))
 }
 
 /// Ends a transaction that failed, so that its connection can be used again.

@@ -17,10 +17,11 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::batch::{Found, Kept, LatestKey};
+use super::commit::{insert_deliveries, insert_verifications};
 use super::error::Error;
 use super::rows::{Columns, Placed, first, instants_to_bytes, service_column, text};
 use super::sql::Sql;
-use super::transaction::{insert_deliveries, insert_verifications, roll_back};
+use super::transaction::roll_back;
 use super::{health, one_row, read};
 use crate::json::hex;
 
@@ -458,9 +459,9 @@ async fn insert(client: &Client, sql: &Sql, new: Vec<(i64, &Verification, &[Deli
         gone: false,
     };
     let found: Vec<Found> = places.iter().zip(&new).map(found).collect();
-    insert_verifications(client, sql, found.iter().collect()).await?;
+    insert_verifications(sql, &found.iter().collect::<Vec<_>>()).run(client).await?;
     if !deliveries.is_empty() {
-        insert_deliveries(client, sql, deliveries).await?;
+        insert_deliveries(sql, &deliveries).run(client).await?;
     }
     Ok(())
 }

@@ -73,7 +73,11 @@ pub(super) async fn cleanup_events(
     let old: [Parameter<'_>; 3] = [(&before.as_millis(), Type::INT8), (&many, Type::INT8), (&taken_up, Type::INT8)];
     let placed = client.execute_typed(&sql.clean_placed_events, &old).await?;
     let waiting = client.execute_typed(&sql.clean_waiting_events, &old).await?;
-    Ok(placed + waiting >= many.unsigned_abs())
+    // A batch is as many as it holds.
+    let batches = i64::try_from(most).unwrap_or(i64::MAX);
+    let old: [Parameter<'_>; 3] = [(&before.as_millis(), Type::INT8), (&batches, Type::INT8), (&taken_up, Type::INT8)];
+    let packed = client.execute_typed(&sql.clean_event_batches, &old).await?;
+    Ok(placed + waiting >= many.unsigned_abs() || packed >= batches.unsigned_abs())
 }
 
 /// Guess logs, kept answers, webhooks and counters: how many were deleted, whether there may be more, and where the next stretch of

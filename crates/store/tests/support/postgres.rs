@@ -158,6 +158,12 @@ impl Server {
         format!("postgresql://postgres:{ENCODED}@127.0.0.1:{port}/postgres?sslmode=disable")
     }
 
+    /// The same server through its socket.
+    pub fn socket_url(&self) -> String {
+        let folder = self.dir.display().to_string().replace('/', "%2F");
+        format!("postgresql://postgres@{folder}:{}/postgres?sslmode=disable", self.port)
+    }
+
     /// This one, or the other one if this takes no writes.
     pub fn url_with(&self, other: &Self) -> String {
         let hosts = format!("127.0.0.1:{},127.0.0.1:{}", self.port, other.port);

@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 
-use countersign::core::decision::Lookup;
 use countersign::core::time::Timestamp;
 use countersign::core::verification::{Delivery, Status, Verification};
 use countersign::store::Job;
@@ -12,23 +11,17 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::super::batch::{Found, Kept, Questions, State};
+use super::super::commit::{self, Part, Value, column, values};
 use super::super::error::Error;
 use super::super::rows::{Columns, Placed, text};
 use super::super::sql::Sql;
-use super::super::transaction::{self, Outcome, Writing, decide_each, execute, finish, outcome};
+use super::super::transaction::{self, Outcome, decide_each, lookups, outcome, places_for};
 use super::OneRow;
 use super::read::from_row;
 use crate::json;
 use crate::one_row::{due_at, service};
 
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
-
-/// Collects one column.
-macro_rules! column {
-    ($rows:expr, $row:ident => $value:expr) => {
-        $rows.iter().map(|$row| $value).collect::<Vec<_>>()
-    };
-}
 
 /// What the rows said when they were locked.
 #[derive(Default)]
@@ -53,7 +46,8 @@ async fn decide(
     one: &OneRow,
     jobs: &mut [&mut Box<dyn Job>],
 ) -> Result<(State, Before, Vec<usize>), Error> {
-    let questions = Questions::of(jobs.iter().map(|job| &***job));
+    let lookups = lookups(jobs);
+    let questions = Questions::of(&lookups);
     let (locked, resolved) = look_up(client, sql, one, &questions).await?;
     let mut before = Before::default();
     let (mut placed, mut of_rows) = (Vec::with_capacity(locked.len()), Vec::with_capacity(locked.len()));
@@ -77,12 +71,10 @@ async fn decide(
         let kept = |value| Kept { stored: true, changed: false, value };
         found.deliveries = Some(deliveries.into_iter().map(kept).collect());
     }
-    let mut wanted = state.wanted(jobs.iter().map(|job| &***job));
+    let mut wanted = state.wanted(jobs.iter().map(|job| &***job).zip(&lookups));
     wanted.places.clear();
-    let beginning = jobs.iter().filter(|job| matches!(job.lookup(), Lookup::Latest { .. }));
-    let new_places = i64::try_from(beginning.count()).unwrap_or(i64::MAX);
-    transaction::read(client, sql, &mut state, wanted, new_places).await?;
-    let deferred = decide_each(&mut state, jobs)?;
+    transaction::read(client, sql, &mut state, wanted, places_for(&lookups)).await?;
+    let deferred = decide_each(&mut state, jobs, &lookups)?;
     Ok((state, before, deferred))
 }
 
@@ -135,11 +127,12 @@ async fn look_up(
 
 /// Third round trip. What was replaced goes before what replaces it.
 async fn commit(client: &Client, sql: &Sql, one: &OneRow, state: &State, before: &Before) -> Result<(), Error> {
-    let mut writes: Vec<Writing<'_>> = Vec::with_capacity(10);
+    let mut parts: Vec<Part<'_>> = Vec::with_capacity(10);
     let gone: Vec<i64> =
         state.found.iter().filter(|found| found.gone && found.row.stored).map(|found| found.place).collect();
     if !gone.is_empty() {
-        writes.push(Box::pin(replace(client, one, gone)));
+        let rows = gone.len();
+        parts.push(Part::new(&one.batched.replace, rows, values![gone, INT8_ARRAY;]));
     }
     let living = || state.found.iter().filter(|found| !found.gone);
     let mut new: Vec<&Found> = living().filter(|found| !found.row.stored).collect();
@@ -154,26 +147,27 @@ async fn commit(client: &Client, sql: &Sql, one: &OneRow, state: &State, before:
         return Err(Error::Refused(why));
     }
     if !new.is_empty() {
-        writes.push(Box::pin(insert(client, one, new)));
+        let rows = column!(new, found => (found.place, found.generation, &found.row.value, deliveries(found)));
+        parts.push(insert_rows(one, &rows));
     }
     let old: Vec<&Found> = living().filter(|found| found.row.stored && is_changed(found)).collect();
     if !old.is_empty() {
         let approved =
             |found: &&Found| found.row.value.status == Status::Approved && !before.approved.contains(&found.place);
         let approved = old.iter().map(approved).collect();
-        let rows = old.iter().map(|found| (found.place, &found.row.value, deliveries(found))).collect();
-        writes.push(Box::pin(update(client, one, rows, approved)));
+        let rows = column!(old, found => (found.place, &found.row.value, deliveries(found)));
+        parts.push(update(one, &rows, approved));
     }
     let references = references(living().filter(|found| is_changed(found)), before);
     if !references.is_empty() {
-        writes.push(Box::pin(keep_references(client, one, references)));
+        parts.push(keep_references(one, references));
     }
-    transaction::guesses(client, sql, state, &mut writes);
-    transaction::limits(client, sql, state, &mut writes);
-    if one.has_events() && !state.events.is_empty() {
-        writes.push(Box::pin(transaction::events(client, sql, state)));
+    commit::guesses(sql, state, &mut parts);
+    commit::limits(sql, state, &mut parts);
+    if one.has_events() {
+        commit::events(sql, state, &mut parts);
     }
-    finish(client, sql, state, writes).await
+    commit::commit_each(client, sql, state, parts).await
 }
 
 fn is_changed(found: &Found) -> bool {
@@ -184,57 +178,42 @@ fn deliveries(found: &Found) -> Vec<Delivery> {
     found.deliveries.iter().flatten().map(|kept| kept.value.clone()).collect()
 }
 
-async fn replace(client: &Client, one: &OneRow, places: Vec<i64>) -> Result<Option<(u64, usize)>, Error> {
-    let deleted = execute(client, &one.batched.replace, &[(&places, Type::INT8_ARRAY)]).await?;
-    Ok(Some((deleted, places.len())))
-}
-
-async fn insert(client: &Client, one: &OneRow, new: Vec<&Found>) -> Result<Option<(u64, usize)>, Error> {
-    let rows = new.iter().map(|found| (found.place, found.generation, &found.row.value, deliveries(found))).collect();
-    insert_rows(client, one, rows).await
-}
-
 /// Places, generations, verifications and their deliveries.
-pub(super) async fn insert_rows(
-    client: &Client,
-    one: &OneRow,
-    rows: Vec<(i64, i64, &Verification, Vec<Delivery>)>,
-) -> Result<Option<(u64, usize)>, Error> {
-    let parameters: [Parameter<'_>; 14] = [
-        (&column!(rows, row => row.0), Type::INT8_ARRAY),
-        (&column!(rows, row => row.2.id.to_string()), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.2.application.as_str()), Type::TEXT_ARRAY),
-        (&column!(rows, row => service(row.2)), Type::TEXT_ARRAY),
-        (&column!(rows, row => one.format.write(&row.2.to)), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.2.purpose.as_str()), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.2.status.as_str()), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.2.expires_at.as_millis()), Type::INT8_ARRAY),
-        (&column!(rows, row => due_at(&row.3)), Type::INT8_ARRAY),
-        (&column!(rows, row => row.2.follow_up_at.map(Timestamp::as_millis)), Type::INT8_ARRAY),
-        (&column!(rows, row => json::State::new(row.2, &row.3).to_json()), Type::TEXT_ARRAY),
-        (&column!(rows, row => row.1), Type::INT8_ARRAY),
-        (&column!(rows, row => row.2.status == Status::Approved), Type::BOOL_ARRAY),
-        (&column!(rows, row => row.2.created_at.as_millis()), Type::INT8_ARRAY),
+pub(super) fn insert_rows<'a>(one: &'a OneRow, rows: &[(i64, i64, &'a Verification, Vec<Delivery>)]) -> Part<'a> {
+    let values = values![
+        column!(rows, row => row.0), INT8_ARRAY;
+        column!(rows, row => row.2.id.to_string()), TEXT_ARRAY;
+        column!(rows, row => row.2.application.as_str()), TEXT_ARRAY;
+        column!(rows, row => service(row.2)), TEXT_ARRAY;
+        column!(rows, row => one.format.write(&row.2.to)), TEXT_ARRAY;
+        column!(rows, row => row.2.purpose.as_str()), TEXT_ARRAY;
+        column!(rows, row => row.2.status.as_str()), TEXT_ARRAY;
+        column!(rows, row => row.2.expires_at.as_millis()), INT8_ARRAY;
+        column!(rows, row => due_at(&row.3)), INT8_ARRAY;
+        column!(rows, row => row.2.follow_up_at.map(Timestamp::as_millis)), INT8_ARRAY;
+        column!(rows, row => json::State::new(row.2, &row.3).to_json()), TEXT_ARRAY;
+        column!(rows, row => row.1), INT8_ARRAY;
+        column!(rows, row => row.2.status == Status::Approved), BOOL_ARRAY;
+        column!(rows, row => row.2.created_at.as_millis()), INT8_ARRAY;
     ];
-    Ok(Some((execute(client, &one.batched.insert, &parameters).await?, rows.len())))
+    Part::new(&one.batched.insert, rows.len(), values)
 }
 
 /// Places, verifications and their deliveries; which were approved just now.
-pub(super) async fn update(
-    client: &Client,
-    one: &OneRow,
-    rows: Vec<(i64, &Verification, Vec<Delivery>)>,
+pub(super) fn update<'a>(
+    one: &'a OneRow,
+    rows: &[(i64, &'a Verification, Vec<Delivery>)],
     approved: Vec<bool>,
-) -> Result<Option<(u64, usize)>, Error> {
-    let parameters: [Parameter<'_>; 6] = [
-        (&column!(rows, row => row.0), Type::INT8_ARRAY),
-        (&column!(rows, row => row.1.status.as_str()), Type::TEXT_ARRAY),
-        (&column!(rows, row => due_at(&row.2)), Type::INT8_ARRAY),
-        (&column!(rows, row => row.1.follow_up_at.map(Timestamp::as_millis)), Type::INT8_ARRAY),
-        (&column!(rows, row => json::State::new(row.1, &row.2).to_json()), Type::TEXT_ARRAY),
-        (&approved, Type::BOOL_ARRAY),
+) -> Part<'a> {
+    let values = values![
+        column!(rows, row => row.0), INT8_ARRAY;
+        column!(rows, row => row.1.status.as_str()), TEXT_ARRAY;
+        column!(rows, row => due_at(&row.2)), INT8_ARRAY;
+        column!(rows, row => row.1.follow_up_at.map(Timestamp::as_millis)), INT8_ARRAY;
+        column!(rows, row => json::State::new(row.1, &row.2).to_json()), TEXT_ARRAY;
+        approved, BOOL_ARRAY;
     ];
-    Ok(Some((execute(client, &one.batched.update, &parameters).await?, rows.len())))
+    Part::new(&one.batched.update, rows.len(), values)
 }
 
 /// What a provider may call a delivery: reference, provider, and the verification that is meant.
@@ -259,17 +238,13 @@ fn references<'a>(changed: impl Iterator<Item = &'a Found>, before: &Before) -> 
     references
 }
 
-pub(super) async fn keep_references(
-    client: &Client,
-    one: &OneRow,
-    references: Vec<Reference<'_>>,
-) -> Result<Option<(u64, usize)>, Error> {
-    let parameters: [Parameter<'_>; 4] = [
-        (&column!(references, row => text(&row.0)), Type::TEXT_ARRAY),
-        (&column!(references, row => text(row.1)), Type::TEXT_ARRAY),
-        (&column!(references, row => row.2.id.to_string()), Type::TEXT_ARRAY),
-        (&column!(references, row => row.2.expires_at.as_millis()), Type::INT8_ARRAY),
+/// Two of one name are one row: how many come out is not known before.
+pub(super) fn keep_references<'a>(one: &'a OneRow, references: Vec<Reference<'a>>) -> Part<'a> {
+    let values = values![
+        column!(references, row => text(&row.0).into_owned()), TEXT_ARRAY;
+        column!(references, row => text(row.1)), TEXT_ARRAY;
+        column!(references, row => row.2.id.to_string()), TEXT_ARRAY;
+        column!(references, row => row.2.expires_at.as_millis()), INT8_ARRAY;
     ];
-    // Two of one name are one row: how many come out is not known before.
-    execute(client, &one.batched.keep_references, &parameters).await.map(|_| None)
+    Part { statement: &one.batched.keep_references, values, rows: None }
 }

@@ -50,7 +50,7 @@ pub(in super::super) async fn claim(
         let rows: Vec<_> = changed.iter().map(|(place, row, deliveries)| (*place, row, deliveries.clone())).collect();
         if !rows.is_empty() {
             let none_approved = vec![false; rows.len()];
-            update(client, one, rows, none_approved).await?;
+            update(one, &rows, none_approved).run(client).await?;
         }
         Ok(claimed)
     };
@@ -141,7 +141,7 @@ async fn load_one(
         }
     }
     let place: i64 = first(&client.query_typed_one(&sql.new_places, &[(&1_i64, Type::INT8)]).await?)?;
-    insert_rows(client, one, vec![(place, generation + 1, row, deliveries.to_vec())]).await?;
+    insert_rows(one, &[(place, generation + 1, row, deliveries.to_vec())]).run(client).await?;
     let references = deliveries.iter().flat_map(|delivery| {
         let provider = delivery.provider.as_str();
         let names = [Some(delivery.id.to_string()), delivery.message_id.clone()];
@@ -149,7 +149,7 @@ async fn load_one(
     });
     let references: Vec<_> = references.collect();
     if !references.is_empty() {
-        keep_references(client, one, references).await?;
+        keep_references(one, references).run(client).await?;
     }
     Ok(Loaded::New)
 }
