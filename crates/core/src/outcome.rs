@@ -30,7 +30,7 @@ pub struct Message {
     /// The code alone, for channels that build their own text (voice, WhatsApp templates).
     pub code: Code,
     /// A word for this delivery alone that nobody else can make ([`KeyRing::ticket`](crate::code::KeyRing::ticket)): part of the
-    /// address at which a gateway asks for the code of a call once a key was pressed.
+    /// address at which a gateway asks for the code of a call once a key was pressed. Empty but for calls.
     pub ticket: Zeroizing<String>,
     /// BCP 47 tag of the text's language.
     pub locale: String,
